@@ -10,9 +10,9 @@
 //! - **Missing is never unavailable.** `Ok(None)` means the store knows that there is no such session.
 //! - **Acknowledged means kept**, to the degree [`Capabilities::durability`] states.
 
-mod error;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod error;
 pub mod memory;
 mod request;
 
@@ -26,6 +26,11 @@ pub use request::{
     CommitOutcome, CommitRequest, CreateOutcome, CreateRequest, EndOutcome, Login, RotateOutcome, RotateRequest,
     TouchOutcome, TouchRequest,
 };
+
+/// Most aliases followed from one key: rotations within one grace. A longer chain leads nowhere.
+pub const ALIAS_HOPS_MAX: usize = 4;
+/// Most sessions in one page of [`PrincipalIndex::sessions_of`].
+pub const SESSIONS_PAGE_MAX: usize = 1000;
 
 /// What a store's call returns: boxed, so that the gateway can hold any store behind one pointer.
 pub type StoreFuture<'store, Answer> = Pin<Box<dyn Future<Output = Result<Answer, StoreError>> + Send + 'store>>;
@@ -56,7 +61,8 @@ pub trait SessionStore: Send + Sync {
     /// Moves a session to a new key, applying a delta and a log-in in the same step.
     fn rotate(&self, request: RotateRequest) -> StoreFuture<'_, RotateOutcome>;
 
-    /// Ends a session: after the answer no key leads to it.
+    /// Ends a session: after the answer no key leads to it, neither its own nor an alias. A session that was expired or
+    /// revoked is removed too, and the answer is [`EndOutcome::Gone`].
     fn end<'store>(&'store self, key: &StoreKey, now: Timestamp) -> StoreFuture<'store, EndOutcome>;
 
     /// The principals' side of the store, where it has one.
@@ -71,7 +77,9 @@ pub trait SessionStore: Send + Sync {
 
 /// Sessions by principal. Correctness never rests on this index being complete, but on the principal's epoch.
 pub trait PrincipalIndex: Send + Sync {
-    /// One page of a principal's sessions in the order of their keys, from the first key after `after`.
+    /// One page of a principal's sessions in the order of their keys, from the first key after `after`: `limit` of them,
+    /// at most [`SESSIONS_PAGE_MAX`]. Sessions that [`PrincipalIndex::end_all`] ended are left out; expired ones that were
+    /// not swept yet may be among them.
     fn sessions_of<'store>(
         &'store self,
         principal: &Principal,
@@ -79,8 +87,8 @@ pub trait PrincipalIndex: Send + Sync {
         limit: usize,
     ) -> StoreFuture<'store, Vec<(StoreKey, Arc<Record>)>>;
 
-    /// Raises the principal's epoch, so that every session bound before is dead, all but `except`, which is bound anew.
-    /// Answers the new epoch.
+    /// Raises the principal's epoch, so that every session bound before is dead, all but `except` (a key or an alias),
+    /// which is bound anew if it is alive and the principal's own. Answers the new epoch.
     fn end_all<'store>(
         &'store self,
         principal: &Principal,

@@ -20,7 +20,8 @@ pub struct CreateRequest {
 pub enum CreateOutcome {
     /// Kept, as it is now.
     Created(Arc<Record>),
-    /// The key is taken. With 256 random bits it means a broken random source.
+    /// The key is taken, be it by an expired session that was not swept yet. With 256 random bits it means a broken
+    /// random source.
     Exists,
 }
 
@@ -87,7 +88,7 @@ pub struct Login {
 /// A new key for a session.
 #[derive(Clone, Debug)]
 pub struct RotateRequest {
-    /// The key it has.
+    /// The key it has. An alias is followed at a log-in only, so that a log-in beside a routine rotation is not lost.
     pub old: StoreKey,
     /// The key it gets.
     pub new: StoreKey,
@@ -95,8 +96,8 @@ pub struct RotateRequest {
     pub login: Option<Login>,
     /// Fields that change in the same step.
     pub delta: Delta,
-    /// How long the old key still leads to the session. Zero at a log-in, or a planted ticket would be signed in with
-    /// its victim (session fixation).
+    /// How long the old key still leads to the session. Taken as zero at a log-in, or a planted ticket would be signed
+    /// in with its victim (session fixation).
     pub grace: Duration,
     /// Cap of the session's names and values together.
     pub payload_bytes_max: usize,
@@ -109,13 +110,16 @@ pub struct RotateRequest {
 pub enum RotateOutcome {
     /// Moved; the session as it is now.
     Rotated(Arc<Record>),
-    /// Another request moved it first: this is its one successor. Nothing was written.
+    /// The old key is an alias: another request moved the session first, to this its one successor. Nothing was
+    /// written. Never the answer to a log-in.
     AlreadyRotated {
         /// The successor's key.
         successor: StoreKey,
     },
     /// The session is not there (any more), expired or revoked. Nothing was written.
     Gone,
+    /// The new key is taken. With 256 random bits it means a broken random source. Nothing was written.
+    Exists,
     /// It would pass the cap. Nothing was written.
     TooLarge(PayloadTooLarge),
 }

@@ -185,6 +185,16 @@ impl RequestGuard {
         }
     }
 
+    /// Bytes at the end of what was examined that belong to a head that is not whole yet; 0 elsewhere. A caller that
+    /// holds these back lets its reader see whole heads only.
+    #[must_use]
+    pub const fn unfinished_head_bytes(&self) -> usize {
+        match &self.state {
+            State::Head(head) => head.bytes,
+            _ => 0,
+        }
+    }
+
     /// The upgrade was answered with 101, or the `CONNECT` with success: everything from now on is opaque.
     /// Without effect unless the guard is awaiting that answer.
     pub const fn upgrade_accepted(&mut self) {

@@ -1,0 +1,333 @@
+//! A client's socket as hyper reads it: every byte passes the wire guard first.
+//!
+//! hyper accepts some requests that another parser would read differently. The guard in front of it lets a head
+//! through only when it is whole and has one reading; an incomplete head waits here. A refused one is replaced by a
+//! marker request, so that the refusal is answered in its turn, with a status, a request id and a log line, after the
+//! answers that are still owed. The stream also keeps the client's timeouts, since it alone knows what it waits for.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use cloakroom_wire::{Delivered, Phase, RequestGuard, Violation};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::clock;
+use crate::deadline::LazyDeadline;
+
+/// Bytes read from a socket at once. One buffer per worker, not per connection.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// What hyper sees in place of a refused request.
+const MARKER: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice());
+}
+
+/// The client's timeouts.
+#[derive(Clone, Copy)]
+pub(crate) struct ClientTimeouts {
+    pub(crate) idle: Duration,
+    pub(crate) header: Duration,
+    pub(crate) stream_idle: Duration,
+}
+
+/// What the stream and the requests on it tell each other. Behind an `Arc` with atomics because hyper moves the stream
+/// of an upgraded connection between tasks that it thinks may be on other threads.
+#[derive(Default)]
+pub(crate) struct Gate {
+    /// The request, counted from 1, that was refused; 0 while none was.
+    refused_request: AtomicU64,
+    refused_as: AtomicU16,
+    is_busy: AtomicBool,
+    upgrade: AtomicU8,
+    waker: Mutex<Option<Waker>>,
+}
+
+const UPGRADE_PENDING: u8 = 0;
+const UPGRADE_ACCEPTED: u8 = 1;
+const UPGRADE_DECLINED: u8 = 2;
+/// Stands for "the head did not come in time" beside the indices of [`Violation::ALL`].
+const REFUSED_FOR_TIME: u16 = u16::MAX;
+
+/// Why a request never came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It broke a rule of the wire.
+    Violation(Violation),
+    /// Its head did not come in time.
+    HeadTimedOut,
+}
+
+impl Gate {
+    /// Why this request, counted from 1, was refused, if it was.
+    pub(crate) fn refusal(&self, request: u64) -> Option<Refusal> {
+        if self.refused_request.load(Ordering::Acquire) != request {
+            return None;
+        }
+        let index = self.refused_as.load(Ordering::Acquire);
+        match Violation::ALL.get(usize::from(index)) {
+            Some(violation) => Some(Refusal::Violation(*violation)),
+            None => Some(Refusal::HeadTimedOut),
+        }
+    }
+
+    fn refuse(&self, request: u64, as_index: u16) {
+        self.refused_as.store(as_index, Ordering::Release);
+        self.refused_request.store(request, Ordering::Release);
+    }
+
+    /// Whether a request is being served, during which the client owes nothing.
+    pub(crate) fn set_busy(&self, is_busy: bool) {
+        self.is_busy.store(is_busy, Ordering::Release);
+    }
+
+    /// The request for an upgrade was answered.
+    pub(crate) fn answer_upgrade(&self, accepted: bool) {
+        self.upgrade.store(if accepted { UPGRADE_ACCEPTED } else { UPGRADE_DECLINED }, Ordering::Release);
+        if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The guarded socket.
+pub(crate) struct GuardedStream {
+    socket: TcpStream,
+    guard: RequestGuard,
+    gate: Arc<Gate>,
+    timeouts: ClientTimeouts,
+    /// The beginning of a head that is not whole yet.
+    held: Vec<u8>,
+    /// Examined bytes that did not fit into hyper's buffer.
+    outbox: Vec<u8>,
+    heads: u64,
+    is_ended: bool,
+    waiting_for: Phase,
+    read_deadline: LazyDeadline,
+    write_deadline: LazyDeadline,
+}
+
+impl GuardedStream {
+    pub(crate) fn new(
+        socket: TcpStream,
+        limits: cloakroom_wire::Limits,
+        timeouts: ClientTimeouts,
+        gate: Arc<Gate>,
+    ) -> Self {
+        let now = clock::last();
+        Self {
+            socket,
+            guard: RequestGuard::new(limits),
+            gate,
+            timeouts,
+            held: Vec::new(),
+            outbox: Vec::new(),
+            heads: 0,
+            is_ended: false,
+            waiting_for: Phase::Passthrough,
+            read_deadline: LazyDeadline::new(now),
+            write_deadline: LazyDeadline::new(now),
+        }
+    }
+
+    /// Puts what may be delivered of `bytes` into the cursor, and the rest into the outbox.
+    fn examine(&mut self, bytes: &[u8], cursor: &mut ReadBufCursor<'_>) -> io::Result<()> {
+        match self.guard.advance(bytes) {
+            Ok(progress) => {
+                self.heads += u64::from(progress.heads_completed);
+                let unfinished = self.guard.unfinished_head_bytes();
+                if self.held.is_empty() && unfinished == 0 && bytes.len() <= cursor.remaining() {
+                    cursor.put_slice(bytes);
+                    return Ok(());
+                }
+                self.held.extend_from_slice(bytes);
+                let whole = self.held.len() - unfinished.min(self.held.len());
+                self.outbox.extend(self.held.drain(..whole));
+                Ok(())
+            }
+            Err(refused) => {
+                self.heads += u64::from(refused.progress.heads_completed);
+                let index = Violation::ALL.iter().position(|violation| *violation == refused.violation);
+                let index = index.unwrap_or_default() as u16;
+                match refused.delivered {
+                    Delivered::Nothing | Delivered::PartOfHead { .. } => {
+                        // Earlier requests in these bytes are whole and are served first.
+                        if refused.delivered == Delivered::Nothing {
+                            self.outbox.append(&mut self.held);
+                            self.outbox.extend_from_slice(&bytes[..refused.offset]);
+                        }
+                        self.refuse_next(index);
+                    }
+                    Delivered::UpgradeRequest => {
+                        self.outbox.append(&mut self.held);
+                        self.outbox.extend_from_slice(&bytes[..refused.offset]);
+                        self.gate.refuse(self.heads, index);
+                        self.is_ended = true;
+                    }
+                    Delivered::PartOfBody => {
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, "the body's framing is broken"));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets a marker follow in place of the request that was refused.
+    fn refuse_next(&mut self, as_index: u16) {
+        self.held.clear();
+        self.gate.refuse(self.heads + 1, as_index);
+        self.outbox.extend_from_slice(MARKER);
+        self.is_ended = true;
+    }
+
+    /// What to do after the socket had nothing to read: keep the time.
+    fn poll_timeout(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let phase = self.guard.phase();
+        if self.gate.is_busy.load(Ordering::Acquire) && matches!(phase, Phase::Head { .. }) {
+            self.read_deadline.clear();
+            self.waiting_for = Phase::Passthrough;
+            return Poll::Pending;
+        }
+        // A head has one deadline from its first byte, whatever drips in; a body has a new one with every byte.
+        if phase != self.waiting_for || phase == Phase::Body {
+            self.waiting_for = phase;
+            match phase {
+                Phase::Head { started: false } => self.read_deadline.set(clock::last(), self.timeouts.idle),
+                Phase::Head { started: true } => self.read_deadline.set(clock::last(), self.timeouts.header),
+                Phase::Body => self.read_deadline.set(clock::last(), self.timeouts.stream_idle),
+                _ => self.read_deadline.clear(),
+            }
+        }
+        if self.read_deadline.poll_passed(context).is_pending() {
+            return Poll::Pending;
+        }
+        match phase {
+            Phase::Head { started: true } => {
+                self.refuse_next(REFUSED_FOR_TIME);
+                Poll::Ready(Ok(()))
+            }
+            Phase::Head { started: false } => {
+                self.is_ended = true;
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            _ => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// Whether an answered upgrade lets reading go on.
+    fn poll_upgrade(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut waker = self.gate.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.gate.upgrade.swap(UPGRADE_PENDING, Ordering::AcqRel) {
+            UPGRADE_ACCEPTED => self.guard.upgrade_accepted(),
+            UPGRADE_DECLINED => self.guard.upgrade_declined(),
+            _ => {
+                *waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_write_deadline<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.write_deadline.clear();
+            return result;
+        }
+        if self.write_deadline.is_clear() {
+            self.write_deadline.set(clock::last(), self.timeouts.stream_idle);
+        }
+        match self.write_deadline.poll_passed(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Read for GuardedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if !this.outbox.is_empty() {
+                let count = this.outbox.len().min(cursor.remaining());
+                cursor.put_slice(&this.outbox[..count]);
+                this.outbox.drain(..count);
+                return Poll::Ready(Ok(()));
+            }
+            if this.is_ended {
+                // The connection closes with the answer; end-of-stream would make hyper drop the request instead.
+                return Poll::Pending;
+            }
+            if this.guard.phase() == Phase::AwaitingUpgrade {
+                std::task::ready!(this.poll_upgrade(context));
+            }
+            let before = cursor.remaining();
+            let polled = SCRATCH.with_borrow_mut(|scratch| {
+                let limit = before.min(scratch.len());
+                let mut buffer = ReadBuf::new(&mut scratch[..limit]);
+                match Pin::new(&mut this.socket).poll_read(context, &mut buffer) {
+                    Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(Ok(0)),
+                    Poll::Ready(Ok(())) => {
+                        let count = buffer.filled().len();
+                        let examined = match this.guard.phase() {
+                            Phase::Passthrough => {
+                                cursor.put_slice(buffer.filled());
+                                Ok(())
+                            }
+                            _ => this.examine(buffer.filled(), &mut cursor),
+                        };
+                        Poll::Ready(examined.map(|()| count))
+                    }
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Pending => Poll::Pending,
+                }
+            });
+            match polled {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(_)) if cursor.remaining() < before => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => std::task::ready!(this.poll_timeout(context))?,
+            }
+        }
+    }
+}
+
+impl Write for GuardedStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.poll_write_deadline(context, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.poll_write_deadline(context, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
