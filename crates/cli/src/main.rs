@@ -1,2 +1,37 @@
-//! main
-fn main() {}
+//! The `cloakroom` command: reads the arguments and hands over to the command's own module.
+
+mod admin_client;
+mod arguments;
+mod check;
+mod demo;
+mod pool;
+mod run;
+mod shop;
+mod startup;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    terminal::start_log();
+    let done = match arguments.command {
+        Command::Demo(demo) => demo::demo(demo),
+        Command::Run(run) => run::run(run),
+        Command::Check(check) => check::check(&check),
+        Command::Pool(pool) => pool::pool(pool),
+        Command::Shop => shop::shop(),
+        Command::ExecInstance { command } => Err(cloakroom_supervise::exec_instance(&command).into()),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            terminal::print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -46,7 +46,6 @@ impl Sessions {
 ///
 /// `Display` writes the URL without credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum StoreUrl {
     /// `embedded:./dir`: files of this process, on one machine.
     Embedded {

@@ -186,7 +186,7 @@ fn distribution<const N: usize>(
     labels: &[(&str, &str); N],
     figures: &HistogramFigures,
 ) -> Encoded {
-    let bounds = BUCKETS_US.iter().map(|micros| *micros as f64 / 1e6).chain([f64::MAX]);
+    let bounds = BUCKETS_US.iter().map(|micros| *micros as f64 / 1e6).chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(figures.buckets).collect();
     let count = figures.buckets.iter().sum();
     family.encode_family(labels)?.encode_histogram::<NoLabelSet>(figures.sum_us as f64 / 1e6, count, &buckets, None)
