@@ -29,7 +29,7 @@ pub(crate) async fn serve<X: Exchange>(
     let has_sessions = worker.shared.pools[pool].config.session != SessionMode::Off;
 
     let scheme = forwarded::scheme(exchange);
-    forwarded::prepare(worker, exchange, &completion.record);
+    forwarded::prepare(exchange, &completion.record);
     let pin = affinity::read(worker, exchange, scheme, pool, now);
     let mut session = session::Session::default();
     if has_sessions {

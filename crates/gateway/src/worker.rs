@@ -188,7 +188,7 @@ impl Worker {
             client,
             method: exchange.method().clone(),
             uri: exchange.uri().clone(),
-            host: exchange.host_value().cloned(),
+            host: exchange.host_header().cloned(),
             request_id,
             route: None,
             place: None,

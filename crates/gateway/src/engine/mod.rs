@@ -6,6 +6,7 @@
 
 pub(crate) mod hyper;
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 
 use cloakroom_policy::{Replay, Sent};
@@ -26,6 +27,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) hop: cloakroom_policy::Hop,
     /// `X-Forwarded-For` for a request that brings none that is believed.
     pub(crate) forwarded_for: HeaderValue,
+    /// `Forwarded` for such a request, with the `Host` it was made for: a client rarely names another.
+    pub(crate) forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
 }
 
 /// One request and its answer.
@@ -44,6 +47,8 @@ pub(crate) trait Exchange {
     fn path(&self) -> &str;
     /// The authority asked for, with its port if it was given.
     fn host(&self) -> &str;
+    /// `Host` as it came, to be passed on without copying it.
+    fn host_header(&self) -> Option<&HeaderValue>;
     /// The first value of a request header.
     fn request_header(&self, name: &HeaderName) -> Option<&[u8]>;
     /// All values of a request header.

@@ -6,7 +6,6 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::engine::Exchange;
 use crate::telemetry::record::{RequestId, RequestRecord};
-use crate::worker::Worker;
 
 pub(crate) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -26,22 +25,25 @@ pub(crate) fn scheme<X: Exchange>(exchange: &X) -> Scheme {
 }
 
 /// Replaces what an untrusted peer said of hops, and extends what a trusted one said.
-pub(crate) fn prepare<X: Exchange>(_worker: &Worker, exchange: &mut X, record: &RequestRecord) {
-    let peer = exchange.connection().peer.ip();
+pub(crate) fn prepare<X: Exchange>(exchange: &mut X, record: &RequestRecord) {
     match exchange.connection().hop {
         Hop::Client => {
             let forwarded_for = exchange.connection().forwarded_for.clone();
             exchange.set_request_header(X_FORWARDED_FOR.clone(), forwarded_for);
             exchange.set_request_header(X_FORWARDED_PROTO.clone(), HTTP.clone());
-            let host = HeaderValue::from_str(exchange.host());
-            match host {
-                Ok(host) => exchange.set_request_header(X_FORWARDED_HOST.clone(), host),
-                Err(_) => exchange.remove_request_header(&X_FORWARDED_HOST),
+            match exchange.host_header().cloned() {
+                Some(host) => exchange.set_request_header(X_FORWARDED_HOST.clone(), host),
+                None => exchange.remove_request_header(&X_FORWARDED_HOST),
             }
-            let element = forwarded::forwarded_element(peer, exchange.host(), "http");
-            set_text(exchange, header::FORWARDED, element.as_bytes());
+            match client_element(exchange) {
+                Some(element) => exchange.set_request_header(header::FORWARDED, element),
+                None => exchange.remove_request_header(&header::FORWARDED),
+            }
         }
-        Hop::Trusted => extend(exchange, peer),
+        Hop::Trusted => {
+            let peer = exchange.connection().peer.ip();
+            extend(exchange, peer);
+        }
     }
     let via = match exchange.request_header(&header::VIA) {
         None => VIA.clone(),
@@ -74,6 +76,22 @@ fn extend<X: Exchange>(exchange: &mut X, peer: std::net::IpAddr) {
     }
     text.extend_from_slice(element.as_bytes());
     set_text(exchange, header::FORWARDED, &text);
+}
+
+/// `Forwarded` for a client's request, made once per connection as long as the client names the same host.
+fn client_element<X: Exchange>(exchange: &X) -> Option<HeaderValue> {
+    let connection = exchange.connection();
+    let host = exchange.host_header()?;
+    let mut made = connection.forwarded.borrow_mut();
+    if let Some((made_for, element)) = &*made
+        && made_for == host
+    {
+        return Some(element.clone());
+    }
+    let text = forwarded::forwarded_element(connection.peer.ip(), exchange.host(), "http");
+    let element = HeaderValue::from_str(&text).ok()?;
+    *made = Some((host.clone(), element.clone()));
+    Some(element)
 }
 
 fn set_text<X: Exchange>(exchange: &mut X, name: HeaderName, text: &[u8]) {

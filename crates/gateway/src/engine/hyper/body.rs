@@ -195,13 +195,13 @@ pub(crate) enum ResponseBody {
     /// An instance's.
     Forwarded {
         incoming: Incoming,
-        completion: Completion,
+        completion: Box<Completion>,
     },
     /// One of our own.
     Own {
         bytes: Option<Bytes>,
         /// None where somebody else settles the request: the tunnel of an upgraded connection.
-        completion: Option<Completion>,
+        completion: Option<Box<Completion>>,
     },
 }
 

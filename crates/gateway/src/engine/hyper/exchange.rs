@@ -110,10 +110,6 @@ impl HyperExchange {
         self.headers.get(name)
     }
 
-    pub(crate) fn host_value(&self) -> Option<&HeaderValue> {
-        self.headers.get(header::HOST)
-    }
-
     pub(super) fn refusal(&self) -> Option<WireRefusal> {
         self.refusal
     }
@@ -125,7 +121,7 @@ impl HyperExchange {
     }
 
     /// The instance's answer, on its way to the client.
-    pub(super) fn into_response(mut self, gate: &Gate, mut completion: Completion) -> Response<ResponseBody> {
+    pub(super) fn into_response(mut self, gate: &Gate, mut completion: Box<Completion>) -> Response<ResponseBody> {
         let Some((mut answer, lease)) = self.answer.take() else {
             // The pipeline succeeds only after an answer has come.
             return Response::new(ResponseBody::Own { bytes: None, completion: Some(completion) });
@@ -194,6 +190,10 @@ impl Exchange for HyperExchange {
 
     fn host(&self) -> &str {
         self.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    fn host_header(&self) -> Option<&HeaderValue> {
+        self.headers.get(header::HOST)
     }
 
     fn request_header(&self, name: &HeaderName) -> Option<&[u8]> {
@@ -365,7 +365,7 @@ async fn release_after_wait(hold: Rc<ContinueHold>) {
 }
 
 /// Carries an upgraded connection's bytes both ways until one side ends it.
-async fn tunnel(client: OnUpgrade, instance: OnUpgrade, mut completion: Completion) {
+async fn tunnel(client: OnUpgrade, instance: OnUpgrade, mut completion: Box<Completion>) {
     let (client, instance) = match tokio::try_join!(client, instance) {
         Ok(pair) => pair,
         Err(error) => {

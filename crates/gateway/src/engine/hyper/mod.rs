@@ -6,7 +6,7 @@ mod hop_by_hop;
 mod stream;
 mod upstream;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -50,8 +50,8 @@ pub(crate) async fn serve_connection(worker: Rc<Worker>, socket: TcpStream, peer
     let stream = GuardedStream::new(socket, limits, timeouts, Arc::clone(&gate));
     let forwarded_for = cloakroom_policy::forwarded::forwarded_for(std::iter::empty(), peer.ip());
     let Ok(forwarded_for) = HeaderValue::from_bytes(&forwarded_for) else { return };
-    let connection =
-        Rc::new(ConnectionInfo { peer, hop: worker.shared.trusted.hop(peer.ip()), forwarded_for });
+    let hop = worker.shared.trusted.hop(peer.ip());
+    let connection = Rc::new(ConnectionInfo { peer, hop, forwarded_for, forwarded: RefCell::new(None) });
 
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.pipeline_flush(true).max_buf_size(BUFFER_BYTES_MIN.max(gateway.limits.header_bytes * 2));
@@ -92,7 +92,7 @@ async fn serve_request(
     let refusal = gate.refusal(ordinal);
     let mut exchange = HyperExchange::new(&worker, connection, request, refusal);
     let record = worker.record(&exchange, now);
-    let mut completion = Completion::new(Rc::clone(&worker), Arc::clone(&gate), record);
+    let mut completion = Box::new(Completion::new(Rc::clone(&worker), Arc::clone(&gate), record));
     let served = pipeline::serve(&worker, &mut exchange, &mut completion, now).await;
     let answer = match served {
         Ok(()) => exchange.into_response(&gate, completion),
