@@ -1,9 +1,9 @@
 //! The `cloakroom` command: reads the arguments and hands over to the command's own module.
 
-mod admin_client;
 mod arguments;
 mod check;
 mod demo;
+mod instances;
 mod pool;
 mod run;
 mod shop;

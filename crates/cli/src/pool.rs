@@ -4,10 +4,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use http::Method;
-use serde_json::Value;
+use cloakroom_drill::{AdminClient, InstanceStatus, Status};
 
-use crate::admin_client::AdminClient;
 use crate::arguments::{Pool, PoolAction};
 use crate::terminal;
 
@@ -15,100 +13,98 @@ use crate::terminal;
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(crate) fn pool(arguments: Pool) -> anyhow::Result<ExitCode> {
-    let client = AdminClient::new(arguments.admin, arguments.token_file.as_deref())?;
+    let token = match &arguments.token_file {
+        None => None,
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+            Some(text.trim().to_owned())
+        }
+    };
+    let client = AdminClient::new(arguments.admin, token);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match arguments.action {
-            PoolAction::Status => {
-                let status = client.ask(Method::GET, "/v1/status").await?;
-                if arguments.json {
-                    println!("{status:#}");
-                } else {
-                    print_status(&status);
-                }
-            }
-            PoolAction::Drain { instance, wait } => {
-                let changed = change(&client, &instance, "drain").await?;
-                let changed = match wait {
-                    Some(seconds) => wait_until_empty(&client, &instance, Duration::from_secs(seconds)).await?,
-                    None => changed,
-                };
-                report(&changed, &instance, "draining: it gets no new traffic", arguments.json);
-            }
-            PoolAction::Undrain { instance } => {
-                let changed = change(&client, &instance, "undrain").await?;
-                report(&changed, &instance, "no longer draining", arguments.json);
+    let acted = runtime.block_on(act(&client, arguments.action, arguments.json));
+    acted.context("the gateway could not be asked; --admin names its admin address")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn act(client: &AdminClient, action: PoolAction, json: bool) -> anyhow::Result<()> {
+    match action {
+        PoolAction::Status => {
+            let status = client.status().await?;
+            if json {
+                println!("{}", serde_json::to_string_pretty(&status)?);
+            } else {
+                print_status(&status);
             }
         }
-        Ok(ExitCode::SUCCESS)
-    })
+        PoolAction::Drain { instance, wait } => {
+            let (pool, number) = split(&instance)?;
+            let mut state = client.drain(pool, number).await?;
+            let started = Instant::now();
+            while let Some(seconds) = wait
+                && state.in_flight > 0
+            {
+                if started.elapsed() >= Duration::from_secs(seconds) {
+                    bail!("{} requests are still on {instance} after {seconds} s", state.in_flight);
+                }
+                tokio::time::sleep(LOOK_INTERVAL).await;
+                // Draining once more changes nothing and answers the instance's state.
+                state = client.drain(pool, number).await?;
+            }
+            report(&state, &instance, "draining: it gets no new traffic", json)?;
+        }
+        PoolAction::Undrain { instance } => {
+            let (pool, number) = split(&instance)?;
+            let state = client.undrain(pool, number).await?;
+            report(&state, &instance, "no longer draining", json)?;
+        }
+    }
+    Ok(())
 }
 
-async fn change(client: &AdminClient, instance: &str, change: &str) -> anyhow::Result<Value> {
-    let (pool, number) = split(instance)?;
-    client.ask(Method::POST, &format!("/v1/pools/{pool}/instances/{number}/{change}")).await
-}
-
-fn split(instance: &str) -> anyhow::Result<(&str, &str)> {
-    let parts = instance.rsplit_once('/').filter(|(pool, number)| {
-        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte));
-        !pool.is_empty() && !number.is_empty() && is_plain(pool) && is_plain(number)
+fn split(instance: &str) -> anyhow::Result<(&str, usize)> {
+    let parts = instance.rsplit_once('/').and_then(|(pool, number)| {
+        let is_plain = pool.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        number.parse().ok().filter(|_| is_plain && !pool.is_empty()).map(|number| (pool, number))
     });
     parts.with_context(|| format!("{instance} names no instance; write POOL/NUMBER as `cloakroom pool status` does"))
 }
 
-async fn wait_until_empty(client: &AdminClient, instance: &str, deadline: Duration) -> anyhow::Result<Value> {
-    let (pool, number) = split(instance)?;
-    let started = Instant::now();
-    loop {
-        // Draining once more changes nothing and answers the instance's state.
-        let state = client.ask(Method::POST, &format!("/v1/pools/{pool}/instances/{number}/drain")).await?;
-        let in_flight = state["in_flight"].as_u64().unwrap_or_default();
-        if in_flight == 0 {
-            return Ok(state);
-        }
-        if started.elapsed() >= deadline {
-            bail!("{in_flight} requests are still on {instance} after {} s", deadline.as_secs());
-        }
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
-}
-
-fn report(state: &Value, instance: &str, text: &str, json: bool) {
+fn report(state: &InstanceStatus, instance: &str, text: &str, json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{state:#}");
+        println!("{}", serde_json::to_string_pretty(state)?);
     } else {
-        println!("{instance} is {text} ({} requests in flight)", state["in_flight"]);
+        println!("{instance} is {text} ({} requests in flight)", state.in_flight);
     }
+    Ok(())
 }
 
-fn print_status(status: &Value) {
+fn print_status(status: &Status) {
     let colour = terminal::has_colour();
     println!(
-        "{:<20} {:<22} {:<9} {:>9} {:>10} {:>7}",
+        "{:<20} {:<22} {:<9} {:>9} {:>9} {:>6}",
         "INSTANCE", "ADDRESS", "STATE", "IN FLIGHT", "REQUESTS", "FAILED"
     );
-    let pools = status["pools"].as_array().into_iter().flatten();
-    for pool in pools {
-        for instance in pool["instances"].as_array().into_iter().flatten() {
-            let name = format!("{}/{}", pool["name"].as_str().unwrap_or("?"), instance["instance"]);
-            let state = instance["state"].as_str().unwrap_or("?");
-            let (on, off) = match (colour, state) {
+    for pool in &status.pools {
+        for instance in &pool.instances {
+            let name = format!("{}/{}", pool.name, instance.instance);
+            let (on, off) = match (colour, instance.state.as_str()) {
                 (false, _) => ("", ""),
                 (true, "up") => ("\x1b[32m", "\x1b[0m"),
                 (true, "draining") => ("\x1b[33m", "\x1b[0m"),
                 (true, _) => ("\x1b[31m", "\x1b[0m"),
             };
             println!(
-                "{name:<20} {:<22} {on}{state:<9}{off} {:>9} {:>10} {:>7}",
-                instance["address"].as_str().unwrap_or("?"),
-                instance["in_flight"].to_string(),
-                instance["requests"].to_string(),
-                instance["failures"].to_string(),
+                "{name:<20} {:<22} {on}{:<9}{off} {:>9} {:>9} {:>6}",
+                instance.address,
+                instance.state,
+                instance.in_flight,
+                instance.requests.unwrap_or_default(),
+                instance.failures.unwrap_or_default(),
             );
         }
     }
-    if let Some(sessions) = status["sessions"].as_u64() {
-        println!("\n{sessions} sessions in the {} store", status["store"].as_str().unwrap_or("?"));
+    if let (Some(sessions), Some(store)) = (status.sessions, &status.store) {
+        println!("\n{sessions} sessions in the {store} store");
     }
 }

@@ -1,11 +1,15 @@
 //! `cloakroom run`: the gateway, in front of what runs already or of what it starts.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use cloakroom_config::{Config, SessionMode, StoreUrl, Sync};
+use cloakroom_drill::{Deployment, DeploymentSettings};
+use cloakroom_gateway::Gateway;
+use cloakroom_supervise::Settings;
 
 use crate::arguments::{Balance, Run, Session};
-use crate::{check, startup, terminal};
+use crate::{check, instances, startup, terminal};
 
 pub(crate) fn run(arguments: Run) -> anyhow::Result<ExitCode> {
     let config = match &arguments.file {
@@ -22,27 +26,46 @@ pub(crate) fn run(arguments: Run) -> anyhow::Result<ExitCode> {
         arguments.file.is_some() || !arguments.to.is_empty() || arguments.instances.is_some(),
         "say what to stand in front of: a FILE, --to ADDRESS,…, or --instances N -- COMMAND"
     );
-    let parts = startup::open_parts(&config)?;
-    let store = parts.store.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let gateway = startup::start(config, parts)?;
-        announce(&gateway);
-        stop_signal().await;
-        eprintln!("stopping: {} requests in flight; again to stop at once", gateway.in_flight());
-        let stopped = tokio::task::spawn_blocking(move || gateway.stop());
-        tokio::select! {
-            _ = stopped => {}
-            () = stop_signal() => std::process::exit(130),
+        match arguments.instances {
+            Some(count) => run_with_instances(config, &arguments, count).await,
+            None => run_alone(config).await,
         }
-        if let Some(store) = store {
-            store.close().await?;
-        }
-        Ok(ExitCode::SUCCESS)
     })
 }
 
-fn announce(gateway: &cloakroom_gateway::Gateway) {
+async fn run_alone(config: Config) -> anyhow::Result<ExitCode> {
+    let parts = startup::open_parts(&config)?;
+    let store = parts.store.clone();
+    let gateway = startup::start(config, parts)?;
+    announce(&gateway);
+    instances::stop_signal().await;
+    eprintln!("stopping: {} requests in flight; again to stop at once", gateway.in_flight());
+    let stopped = tokio::task::spawn_blocking(move || gateway.stop());
+    tokio::select! {
+        stopped = stopped => stopped?,
+        () = instances::stop_signal() => std::process::exit(130),
+    }
+    if let Some(store) = store {
+        store.close().await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_with_instances(config: Config, arguments: &Run, count: NonZeroUsize) -> anyhow::Result<ExitCode> {
+    let parts = startup::open_parts(&config)?;
+    let store = parts.store.clone();
+    let mut settings = Settings::new(arguments.command.clone(), count);
+    settings.launcher = instances::launcher()?;
+    settings.output = instances::output();
+    let settings = DeploymentSettings { instances: settings, config, keys: parts.keys, store: parts.store };
+    let deployment = Deployment::start(settings).await.map_err(instances::explain)?;
+    announce(deployment.gateway());
+    instances::serve(deployment, store).await
+}
+
+fn announce(gateway: &Gateway) {
     for address in gateway.listen_addresses() {
         eprintln!("listening on http://{address}");
     }
@@ -51,28 +74,13 @@ fn announce(gateway: &cloakroom_gateway::Gateway) {
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        tracing::error!("no signal can be waited for: stop the process by force");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
 fn from_flags(arguments: &Run) -> Config {
-    let listen = match arguments.listen.is_empty() {
-        true => Config::single_pool(Vec::new(), Vec::new()).gateway.listen,
-        false => arguments.listen.clone(),
-    };
-    let mut config = Config::single_pool(listen, arguments.to.clone());
+    let mut config = Config::single_pool(arguments.listen.clone(), arguments.to.clone());
+    if arguments.listen.is_empty() {
+        config.gateway.listen = cloakroom_config::Gateway::default().listen;
+    }
     config.gateway.admin = Some(arguments.admin);
-    config.gateway.keys = arguments.keys.clone();
+    config.gateway.keys.clone_from(&arguments.keys);
     config.sessions.store = StoreUrl::Embedded { path: arguments.store.clone(), sync: Sync::Disk };
     for pool in &mut config.pools {
         pool.balance = match arguments.balance {

@@ -5,6 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use http_body::Frame;
+use hyper::body::Incoming;
+
 use crate::clock;
 use crate::deadline::LazyDeadline;
 use crate::engine::hyper::Gate;
@@ -54,6 +58,18 @@ impl Completion {
     /// The answer's body comes on this connection.
     pub(crate) fn hold_connection(&mut self, lease: Lease) {
         self.lease = Some(lease);
+    }
+
+    /// The next part of the answer's body.
+    pub(crate) fn poll_body(
+        &mut self,
+        incoming: &mut Incoming,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.lease.as_mut().and_then(Lease::connection) {
+            Some(connection) => connection.poll_body(incoming, context),
+            None => Poll::Ready(None),
+        }
     }
 
     /// Bytes of the answer's body went by.

@@ -15,6 +15,7 @@ use cloakroom_balance::Health;
 use cloakroom_config::{AccessLog as LogSetting, Config};
 use cloakroom_session::KeyRing;
 use cloakroom_store::SessionStore;
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
 use crate::admin::{self, AdminToken};
@@ -27,6 +28,10 @@ use crate::worker::Worker;
 
 /// How often a worker closes idle connections and hands its log over.
 const TIDY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Tasks that run between two looks at the sockets, while there are any: enough to serve a whole batch of connections
+/// that became ready together.
+const EVENT_INTERVAL: u32 = 128;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -115,17 +120,14 @@ impl Gateway {
         let Some(log) = &self.log else { return Ok(()) };
         for (index, listeners) in listeners.into_iter().enumerate() {
             let (shared, buffer, stopping) = (Arc::clone(&self.shared), log.buffer(), stopping.clone());
-            let runtime = runtime()?;
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{index}"))
-                .spawn(move || run_worker(&runtime, shared, index, buffer, listeners, stopping));
+            let thread = spawn(format!("worker-{index}"), move |runtime| {
+                run_worker(runtime, shared, index, buffer, listeners, stopping);
+            });
             self.workers.push(thread.map_err(StartError::Thread)?);
         }
         let (shared, dropped, stopping) = (Arc::clone(&self.shared), log.dropped(), stopping.clone());
-        let runtime = runtime()?;
-        let control = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-            let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, async move {
+        let control = spawn("control".to_owned(), move |runtime| {
+            runtime.block_on(async move {
                 health::start(&shared);
                 admin::count_sessions(Arc::clone(&shared));
                 let listener = admin.into_iter().flatten().next();
@@ -198,14 +200,28 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .on_thread_unpark(|| {
-            clock::read();
-        })
-        .build()
-        .map_err(StartError::Thread)
+/// Starts a thread with a runtime of its own, and returns once the runtime stands.
+fn spawn(name: String, run: impl FnOnce(&LocalRuntime) + Send + 'static) -> io::Result<JoinHandle<()>> {
+    let (sender, built) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .event_interval(EVENT_INTERVAL)
+            .on_thread_unpark(|| {
+                clock::read();
+            })
+            .build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                // Nobody waits any more only if the gateway gave up starting; the stop signal follows.
+                let _ = sender.send(Ok(()));
+                run(&runtime);
+            }
+            Err(error) => drop(sender.send(Err(error))),
+        }
+    })?;
+    built.recv().map_err(io::Error::other)??;
+    Ok(thread)
 }
 
 fn log_format(setting: LogSetting) -> LogFormat {
@@ -220,15 +236,14 @@ fn log_format(setting: LogSetting) -> LogFormat {
 }
 
 fn run_worker(
-    runtime: &tokio::runtime::Runtime,
+    runtime: &LocalRuntime,
     shared: Arc<Shared>,
     index: usize,
     log: LogBuffer,
     listeners: Vec<std::net::TcpListener>,
     stopping: watch::Receiver<bool>,
 ) {
-    let local = tokio::task::LocalSet::new();
-    local.block_on(runtime, async move {
+    runtime.block_on(async move {
         let deadline = shared.config.gateway.timeouts.shutdown;
         let worker = Worker::new(shared, index, log, stopping);
         for listener in listeners {

@@ -22,7 +22,7 @@ use crate::stage::session::TokenCache;
 use crate::telemetry::access_log::LogBuffer;
 use crate::telemetry::metrics::WorkerMetrics;
 use crate::telemetry::record::{RequestId, RequestRecord, SessionEvent};
-use crate::upstream::connections::{Connections, Reusable as _};
+use crate::upstream::connections::Connections;
 use crate::upstream::forward::Tried;
 use crate::upstream::instance::Instance;
 
@@ -122,12 +122,7 @@ impl Worker {
     }
 
     pub(crate) fn put_connection(&self, place: Place, connection: Connection) {
-        let mut pool = self.pools[place.pool].borrow_mut();
-        if connection.is_closed() {
-            pool.connections.forget(place.slot as usize);
-        } else {
-            pool.connections.put(place.slot as usize, clock::last(), connection);
-        }
+        self.pools[place.pool].borrow_mut().connections.put(place.slot as usize, clock::last(), connection);
     }
 
     pub(crate) fn forget_connection(&self, place: Place) {

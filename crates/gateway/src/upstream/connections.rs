@@ -4,10 +4,8 @@ use std::time::{Duration, Instant};
 
 /// What a pooled connection can tell of itself.
 pub(crate) trait Reusable {
-    /// Whether it can take a request now.
-    fn is_ready(&self) -> bool;
-    /// Whether it never will again.
-    fn is_closed(&self) -> bool;
+    /// Whether it can take a request: the former answer is wholly over, and the instance has not closed it.
+    fn is_usable(&mut self) -> bool;
 }
 
 /// One worker's connections to one pool, by instance.
@@ -29,19 +27,14 @@ impl<C: Reusable> Connections<C> {
         Self { slots: (0..instances).map(|_| Slot { idle: Vec::new(), open: 0 }).collect(), open_max }
     }
 
-    /// An idle connection that can take a request. Closed ones are dropped on the way.
+    /// An idle connection that can take a request. Others are dropped on the way.
     pub(crate) fn take(&mut self, slot: usize) -> Option<C> {
         let slot = &mut self.slots[slot];
-        let mut index = slot.idle.len();
-        while index > 0 {
-            index -= 1;
-            let connection = &slot.idle[index].1;
-            if connection.is_closed() {
-                slot.idle.swap_remove(index);
-                slot.open -= 1;
-            } else if connection.is_ready() {
-                return Some(slot.idle.remove(index).1);
+        while let Some((_, mut connection)) = slot.idle.pop() {
+            if connection.is_usable() {
+                return Some(connection);
             }
+            slot.open -= 1;
         }
         None
     }
@@ -56,11 +49,7 @@ impl<C: Reusable> Connections<C> {
 
     /// Keeps a connection for the next request.
     pub(crate) fn put(&mut self, slot: usize, now: Instant, connection: C) {
-        if connection.is_closed() {
-            self.forget(slot);
-        } else {
-            self.slots[slot].idle.push((now, connection));
-        }
+        self.slots[slot].idle.push((now, connection));
     }
 
     /// A connection that was taken or reserved is gone.
@@ -72,8 +61,8 @@ impl<C: Reusable> Connections<C> {
     pub(crate) fn sweep(&mut self, now: Instant, idle_max: Duration) {
         for slot in &mut self.slots {
             let before = slot.idle.len();
-            slot.idle.retain(|(since, connection)| {
-                !connection.is_closed() && now.saturating_duration_since(*since) < idle_max
+            slot.idle.retain_mut(|(since, connection)| {
+                now.saturating_duration_since(*since) < idle_max && connection.is_usable()
             });
             slot.open -= before - slot.idle.len();
         }
@@ -87,20 +76,17 @@ mod tests {
     use std::rc::Rc;
 
     #[derive(Clone)]
-    struct Fake(u32, Rc<Cell<(bool, bool)>>);
+    struct Fake(u32, Rc<Cell<bool>>);
 
     impl Fake {
         fn new(id: u32) -> Self {
-            Self(id, Rc::new(Cell::new((true, false))))
+            Self(id, Rc::new(Cell::new(true)))
         }
     }
 
     impl Reusable for Fake {
-        fn is_ready(&self) -> bool {
-            self.1.get().0
-        }
-        fn is_closed(&self) -> bool {
-            self.1.get().1
+        fn is_usable(&mut self) -> bool {
+            self.1.get()
         }
     }
 
@@ -114,7 +100,7 @@ mod tests {
         connections.put(0, now, first.clone());
         connections.put(0, now, second.clone());
         assert!(!connections.reserve(0));
-        second.1.set((true, true));
+        second.1.set(false);
         assert_eq!(connections.take(0).map(|connection| connection.0), Some(1));
         assert!(connections.reserve(0));
         connections.forget(0);
@@ -125,19 +111,5 @@ mod tests {
         connections.sweep(now + Duration::from_secs(10), Duration::from_secs(10));
         assert!(connections.take(0).is_none());
         assert!(connections.reserve(0) && connections.reserve(0) && !connections.reserve(0));
-    }
-
-    #[test]
-    fn a_busy_connection_is_passed_over() {
-        let now = Instant::now();
-        let mut connections = Connections::new(1, 8);
-        let (first, second) = (Fake::new(1), Fake::new(2));
-        for connection in [&first, &second] {
-            assert!(connections.reserve(0));
-            connections.put(0, now, connection.clone());
-        }
-        second.1.set((false, false));
-        assert_eq!(connections.take(0).map(|connection| connection.0), Some(1));
-        assert!(connections.take(0).is_none());
     }
 }

@@ -226,7 +226,7 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(frame.map(Ok))
             }
-            Self::Forwarded { incoming, completion } => match Pin::new(&mut *incoming).poll_frame(context) {
+            Self::Forwarded { incoming, completion } => match completion.poll_body(incoming, context) {
                 Poll::Pending => match completion.poll_stream_idle(context) {
                     Poll::Ready(()) => {
                         completion.fail_body();

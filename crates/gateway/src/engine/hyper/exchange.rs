@@ -122,18 +122,24 @@ impl HyperExchange {
 
     /// The instance's answer, on its way to the client.
     pub(super) fn into_response(mut self, gate: &Gate, mut completion: Box<Completion>) -> Response<ResponseBody> {
-        let Some((mut answer, lease)) = self.answer.take() else {
+        let Some((mut answer, mut lease)) = self.answer.take() else {
             // The pipeline succeeds only after an answer has come.
             return Response::new(ResponseBody::Own { bytes: None, completion: Some(completion) });
         };
+        let is_switching = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let driver = lease.connection().filter(|_| is_switching).and_then(|connection| connection.take_driver());
         completion.hold_connection(lease);
         let upgrade = self.client_upgrade.take();
         if let Some(client_upgrade) = upgrade {
-            let accepted = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+            let accepted = is_switching;
             gate.answer_upgrade(accepted);
             if accepted {
                 let instance_upgrade = hyper::upgrade::on(&mut answer);
                 let (parts, _) = answer.into_parts();
+                if let Some(driver) = driver {
+                    // Ends when the upgraded connection is handed over.
+                    tokio::task::spawn_local(driver);
+                }
                 tokio::task::spawn_local(tunnel(client_upgrade, instance_upgrade, completion));
                 return Response::from_parts(parts, ResponseBody::Own { bytes: None, completion: None });
             }
@@ -226,7 +232,7 @@ impl Exchange for HyperExchange {
     }
 
     async fn send(&mut self, worker: &Worker, mut lease: Lease) -> Result<(), SendFailure> {
-        let Some(connection) = lease.connection() else {
+        let Some(driving) = lease.connection() else {
             return Err(SendFailure { sent: Sent::Nothing, kind: FailureKind::Closed { reused: true } });
         };
         let hold = self.expects_continue.then(|| Rc::new(ContinueHold::default()));
@@ -243,26 +249,26 @@ impl Exchange for HyperExchange {
         if let Some(hold) = &hold {
             release_on_continue(&mut request, hold);
         }
-        let is_reused = std::mem::replace(&mut connection.is_reused, true);
+        let is_reused = std::mem::replace(&mut driving.is_reused, true);
         let answer_within = worker.shared.config.gateway.timeouts.total;
         let started = clock::last();
         let answered = {
-            let mut sending = pin!(connection.sender.try_send_request(request));
+            let mut sending = pin!(driving.sender.try_send_request(request));
             let mut waiting = pin!(hold.as_ref().map(|hold| release_after_wait(Rc::clone(hold))));
             poll_fn(|context| {
-                if let Poll::Ready(answered) = sending.as_mut().poll(context) {
+                if let Poll::Ready(answered) = driving.poll_answer(sending.as_mut(), context) {
                     return Poll::Ready(Some(answered));
                 }
                 if let Some(waiting) = waiting.as_mut().as_pin_mut() {
                     let _: Poll<()> = waiting.poll(context);
                 }
                 let since = self.tape.as_ref().map_or(started, |tape| tape.borrow().last_progress().max(started));
-                connection.answer_deadline.set(since, answer_within);
-                connection.answer_deadline.poll_passed(context).map(|()| None)
+                driving.answer_deadline.set(since, answer_within);
+                driving.answer_deadline.poll_passed(context).map(|()| None)
             })
             .await
         };
-        connection.answer_deadline.clear();
+        driving.answer_deadline.clear();
         match answered {
             Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && self.client_upgrade.is_none() => {
                 Err(SendFailure { sent: Sent::Perhaps, kind: FailureKind::Malformed })
