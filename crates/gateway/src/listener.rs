@@ -87,19 +87,20 @@ pub(crate) async fn accept_all(worker: Rc<Worker>, listener: StdListener) -> io:
 fn begin(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr) {
     // Without it the answer's last segment waits for an acknowledgement; a socket that refuses works all the same.
     let _ = socket.set_nodelay(true);
-    worker.connection_opened();
-    let worker = Rc::clone(worker);
+    let open = Open { number: worker.connection_opened(), worker: Rc::clone(worker) };
     tokio::task::spawn_local(async move {
-        let _open = Open(Rc::clone(&worker));
-        engine::hyper::serve_connection(worker, socket, peer).await;
+        engine::hyper::serve_connection(Rc::clone(&open.worker), open.number, socket, peer).await;
     });
 }
 
-struct Open(Rc<Worker>);
+struct Open {
+    worker: Rc<Worker>,
+    number: usize,
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.connection_closed();
+        self.worker.connection_closed(self.number);
     }
 }
 

@@ -263,6 +263,7 @@ fn run_worker(
             }
         });
         worker.stopping().wait().await;
+        worker.stop_connections();
         // The listeners take what already waits in their queues first.
         tokio::task::yield_now().await;
         let emptied = async {

@@ -4,12 +4,15 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 
 use cloakroom_balance::{Algorithm, Balancer, eligible};
 use cloakroom_config::Balance;
 use cloakroom_policy::retry::{self, RetryDecision};
 use cloakroom_policy::{Hop, Replay, RetryBudget, Sent};
 use http::HeaderName;
+use slab::Slab;
 use rand::{Rng as _, SeedableRng as _, TryRng as _};
 
 use crate::clock::{self, Now};
@@ -40,7 +43,9 @@ pub(crate) struct Worker {
     log: RefCell<LogBuffer>,
     random: RefCell<rand::rngs::SmallRng>,
     stopping: tokio::sync::watch::Receiver<bool>,
-    connections: Cell<usize>,
+    /// Who is to be woken when the gateway stops: the task of each client's connection, once it waited.
+    connections: RefCell<Slab<Option<Waker>>>,
+    is_stopping: Cell<bool>,
     emptied: tokio::sync::Notify,
 }
 
@@ -50,7 +55,7 @@ struct WorkerPool {
     connections: Connections<Connection>,
 }
 
-/// Tells a connection that the gateway stops.
+/// Tells a listener that the gateway stops.
 pub(crate) struct Stopping(tokio::sync::watch::Receiver<bool>);
 
 impl Stopping {
@@ -85,7 +90,8 @@ impl Worker {
             log: RefCell::new(log),
             random: RefCell::new(random),
             stopping,
-            connections: Cell::new(0),
+            connections: RefCell::new(Slab::new()),
+            is_stopping: Cell::new(false),
             emptied: tokio::sync::Notify::new(),
             shared,
         })
@@ -204,22 +210,44 @@ impl Worker {
         self.log.borrow_mut().push(record, duration);
     }
 
-    /// Counts a client's connection in.
-    pub(crate) fn connection_opened(&self) {
-        self.connections.set(self.connections.get() + 1);
-        self.shared.connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    /// Counts a client's connection in; the number is its own until it is counted out.
+    pub(crate) fn connection_opened(&self) -> usize {
+        self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        self.connections.borrow_mut().insert(None)
     }
 
     /// Counts a client's connection out.
-    pub(crate) fn connection_closed(&self) {
-        self.connections.set(self.connections.get() - 1);
-        self.shared.connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    pub(crate) fn connection_closed(&self, number: usize) {
+        self.connections.borrow_mut().remove(number);
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         self.emptied.notify_waiters();
+    }
+
+    /// Ready once the gateway stops. A flag and one stored waker instead of a watch channel: a connection asks every
+    /// time it is polled.
+    pub(crate) fn poll_stopping(&self, number: usize, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_stopping.get() {
+            return Poll::Ready(());
+        }
+        if let Some(waker @ None) = self.connections.borrow_mut().get_mut(number) {
+            *waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Lets every connection know that the gateway stops.
+    pub(crate) fn stop_connections(&self) {
+        self.is_stopping.set(true);
+        for (_, waker) in self.connections.borrow_mut().iter_mut() {
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        }
     }
 
     /// How many clients' connections this worker has.
     pub(crate) fn connection_count(&self) -> usize {
-        self.connections.get()
+        self.connections.borrow().len()
     }
 
     /// Waits until one of this worker's connections closes.

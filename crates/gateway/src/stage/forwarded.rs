@@ -10,6 +10,9 @@ use crate::telemetry::record::{RequestId, RequestRecord};
 pub(crate) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// Whatever else a client claims in this family, some application believes it.
+const X_FORWARDED: &str = "x-forwarded-";
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What RFC 9110 §7.6.3 asks every gateway to add to a request.
 static VIA: HeaderValue = HeaderValue::from_static("1.1 cloakroom");
@@ -28,12 +31,13 @@ pub(crate) fn scheme<X: Exchange>(exchange: &X) -> Scheme {
 pub(crate) fn prepare<X: Exchange>(exchange: &mut X, record: &RequestRecord) {
     match exchange.connection().hop {
         Hop::Client => {
+            exchange.remove_request_headers_with_prefix(X_FORWARDED);
+            exchange.remove_request_header(&X_REAL_IP);
             let forwarded_for = exchange.connection().forwarded_for.clone();
             exchange.set_request_header(X_FORWARDED_FOR.clone(), forwarded_for);
             exchange.set_request_header(X_FORWARDED_PROTO.clone(), HTTP.clone());
-            match exchange.host_header().cloned() {
-                Some(host) => exchange.set_request_header(X_FORWARDED_HOST.clone(), host),
-                None => exchange.remove_request_header(&X_FORWARDED_HOST),
+            if let Some(host) = exchange.host_header().filter(|host| !host.is_empty()).cloned() {
+                exchange.set_request_header(X_FORWARDED_HOST.clone(), host);
             }
             match client_element(exchange) {
                 Some(element) => exchange.set_request_header(header::FORWARDED, element),

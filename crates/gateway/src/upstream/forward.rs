@@ -63,11 +63,13 @@ pub(crate) async fn forward<X: Exchange>(
     let mut tries_left = worker.shared.config.gateway.retry.tries;
     let mut tried = Tried::default();
     let mut wants_fresh = false;
+    // Where no instance is left to try, the client is told how the last one failed.
+    let mut refusal = Refusal::NoInstance;
     worker.deposit_retry_budget();
     loop {
         let picked = preferred.take().or_else(|| worker.pick(pool, &tried, now_ms));
         let Some(slot) = picked else {
-            return Err(if tried.count == 0 { Refusal::NoInstance } else { Refusal::InstancesFailed });
+            return Err(refusal);
         };
         let place = Place { pool, slot };
         completion.enter(place);
@@ -96,9 +98,13 @@ pub(crate) async fn forward<X: Exchange>(
                 worker.shared.pools[pool].observe(slot, Outcome::Failure, clock::monotonic_ms(clock::last()));
             }
         }
-        let (sent, refusal) = judge(&failure);
+        let sent;
+        (sent, refusal) = judge(&failure);
         let replay = match failure {
-            Failure::Send(SendFailure { kind: FailureKind::ClientBody(_), .. }) => Replay::Impossible,
+            // The time to answer is one for all tries.
+            Failure::Send(SendFailure { kind: FailureKind::ClientBody(_) | FailureKind::TimedOut, .. }) => {
+                Replay::Impossible
+            }
             _ => exchange.replay(),
         };
         if worker.may_retry(sent, replay, tries_left) != RetryDecision::Retry {
@@ -166,6 +172,9 @@ fn is_stale_connection(failure: &Failure) -> bool {
 
 fn judge(failure: &Failure) -> (Sent, Refusal) {
     match failure {
+        Failure::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
+            (Sent::Nothing, Refusal::InstanceTimedOut)
+        }
         Failure::Connect(_) => (Sent::Nothing, Refusal::InstancesFailed),
         Failure::Full => (Sent::Nothing, Refusal::Overloaded),
         Failure::Send(SendFailure { sent, kind }) => {

@@ -11,9 +11,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::exchange::remove_with_prefix;
 use crate::clock;
 use crate::completion::Completion;
 use crate::engine::ClientBodyFailure;
+use crate::stage::session;
 
 /// A request's body and what was already read of it, shared by the tries of one request.
 pub(crate) struct BodyTape {
@@ -64,7 +66,7 @@ impl BodyTape {
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let polled = std::task::ready!(Pin::new(&mut self.source).poll_frame(context));
         self.last_progress = clock::last();
-        let frame = match polled {
+        let mut frame = match polled {
             None => {
                 self.is_finished = true;
                 return Poll::Ready(None);
@@ -86,7 +88,10 @@ impl BodyTape {
                     self.recorded = Vec::new();
                 }
             }
-            None => self.trailers = frame.trailers_ref().cloned(),
+            None => {
+                strip_trailers(&mut frame);
+                self.trailers = frame.trailers_ref().cloned();
+            }
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -94,6 +99,13 @@ impl BodyTape {
     fn fail(&mut self, failure: ClientBodyFailure) -> RequestBodyError {
         self.failure = Some(failure);
         RequestBodyError
+    }
+}
+
+/// Takes our own headers out of trailers: a reader that merges them into the head would believe them.
+fn strip_trailers(frame: &mut Frame<Bytes>) {
+    if let Some(trailers) = frame.trailers_mut() {
+        remove_with_prefix(trailers, session::PREFIX);
     }
 }
 
@@ -238,7 +250,8 @@ impl Body for ResponseBody {
                     completion.finish_body();
                     Poll::Ready(None)
                 }
-                Poll::Ready(Some(Ok(frame))) => {
+                Poll::Ready(Some(Ok(mut frame))) => {
+                    strip_trailers(&mut frame);
                     completion.count_body(frame.data_ref().map_or(0, Bytes::len));
                     if incoming.is_end_stream() {
                         completion.finish_body();

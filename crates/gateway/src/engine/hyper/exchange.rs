@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Instant;
 
 use cloakroom_policy::{Replay, Sent};
 use cloakroom_wire::Violation;
@@ -16,14 +17,14 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::body::{BodyTape, ContinueHold, RequestBody, ResponseBody};
-use super::{Gate, WireRefusal, hop_by_hop};
+use super::hop_by_hop::Present;
+use super::{Gate, WireRefusal};
 use crate::clock;
 use crate::completion::Completion;
 use crate::engine::{ConnectionInfo, Exchange, FailureKind, SendFailure};
 use crate::upstream::Lease;
 use crate::worker::Worker;
 
-static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How long an instance may leave `Expect: 100-continue` unanswered before the body is sent all the same (RFC 9110
 /// §10.1.1 asks for some bound).
 const CONTINUE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -41,6 +42,10 @@ pub(crate) struct HyperExchange {
     expects_continue: bool,
     is_idempotent: bool,
     client_upgrade: Option<OnUpgrade>,
+    /// Whether the instance is asked for the upgrade too: not for one that this gateway could not look into.
+    offers_upgrade: bool,
+    /// When the request came: its time to be answered runs from here, over all tries.
+    started: Instant,
     answer: Option<(Response<Incoming>, Lease)>,
 }
 
@@ -56,28 +61,32 @@ impl HyperExchange {
         let body_hint = body.size_hint();
         let tape = (!body.is_end_stream())
             .then(|| Rc::new(RefCell::new(BodyTape::new(body, limits.retry_body_bytes, limits.body_bytes))));
-        let client_upgrade = wanted_upgrade(&mut parts);
-        let asks_for_trailers = accepts_trailers(&parts.headers);
-        let upgrade_to = client_upgrade.as_ref().and_then(|_| parts.headers.get(header::UPGRADE).cloned());
-        hop_by_hop::strip(&mut parts.headers);
-        parts.headers.remove(header::TE);
-        if asks_for_trailers {
-            parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        let present = Present::of(&parts.headers);
+        let client_upgrade = if present.upgrade { wanted_upgrade(&mut parts) } else { None };
+        let upgrade_to = client_upgrade.as_ref().and_then(|_| forwarded_protocols(&parts.headers));
+        present.strip(&mut parts.headers);
+        if present.te {
+            keep_trailers_only(&mut parts.headers);
         }
+        let offers_upgrade = upgrade_to.is_some();
         if let Some(protocol) = upgrade_to {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             parts.headers.insert(header::UPGRADE, protocol);
         }
+        let refusal = refusal.or_else(|| ambiguous_target(&parts).map(WireRefusal::Violation));
         let uri = origin_form(parts.uri, &mut parts.headers);
+        // RFC 9112 §3.2: an HTTP/1.1 request has a `Host`, an empty one where HTTP/1.0 brought none.
+        parts.headers.entry(header::HOST).or_insert(HeaderValue::from_static(""));
         // HTTP/1.0 knows no 100 (Continue), RFC 9110 §10.1.1.
-        let expects_continue = tape.is_some()
+        let expects_continue = present.expect
+            && tape.is_some()
             && parts.version == Version::HTTP_11
             && parts.headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        if !expects_continue {
+        if present.expect && !expects_continue {
             parts.headers.remove(header::EXPECT);
         }
         Self {
-            is_idempotent: parts.method.is_idempotent() || parts.headers.contains_key(&IDEMPOTENCY_KEY),
+            is_idempotent: parts.method.is_idempotent() || present.idempotency_key,
             is_body_too_large: body_hint.exact().zip(limits.body_bytes).is_some_and(|(length, max)| length > max),
             connection,
             refusal,
@@ -88,6 +97,8 @@ impl HyperExchange {
             body_hint,
             expects_continue,
             client_upgrade,
+            offers_upgrade,
+            started: clock::last(),
             answer: None,
         }
     }
@@ -97,9 +108,9 @@ impl HyperExchange {
     }
 
     /// Whether the connection can't be trusted to begin another request after an answer of ours: part of this one's
-    /// body may still be on its way.
+    /// body may still be on its way, or what follows is meant for a tunnel.
     pub(super) fn must_close(&self) -> bool {
-        self.tape.is_some() || self.refusal.is_some()
+        self.tape.is_some() || self.refusal.is_some() || self.method == Method::CONNECT
     }
 
     pub(crate) fn uri(&self) -> &Uri {
@@ -145,7 +156,11 @@ impl HyperExchange {
             }
         }
         let (mut parts, incoming) = answer.into_parts();
-        hop_by_hop::strip(&mut parts.headers);
+        if parts.headers.contains_key(header::TRANSFER_ENCODING) {
+            // RFC 9112 §6.3: it overrides the length, which must not be passed on.
+            parts.headers.remove(header::CONTENT_LENGTH);
+        }
+        Present::of(&parts.headers).strip(&mut parts.headers);
         parts.version = Version::HTTP_11;
         if incoming.is_end_stream() {
             completion.finish_body();
@@ -251,7 +266,6 @@ impl Exchange for HyperExchange {
         }
         let is_reused = std::mem::replace(&mut driving.is_reused, true);
         let answer_within = worker.shared.config.gateway.timeouts.total;
-        let started = clock::last();
         let answered = {
             let mut sending = pin!(driving.sender.try_send_request(request));
             let mut waiting = pin!(hold.as_ref().map(|hold| release_after_wait(Rc::clone(hold))));
@@ -262,7 +276,8 @@ impl Exchange for HyperExchange {
                 if let Some(waiting) = waiting.as_mut().as_pin_mut() {
                     let _: Poll<()> = waiting.poll(context);
                 }
-                let since = self.tape.as_ref().map_or(started, |tape| tape.borrow().last_progress().max(started));
+                let progress = self.tape.as_ref().map(|tape| tape.borrow().last_progress());
+                let since = progress.map_or(self.started, |at| at.max(self.started));
                 driving.answer_deadline.set(since, answer_within);
                 driving.answer_deadline.poll_passed(context).map(|()| None)
             })
@@ -270,7 +285,7 @@ impl Exchange for HyperExchange {
         };
         driving.answer_deadline.clear();
         match answered {
-            Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && self.client_upgrade.is_none() => {
+            Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !self.offers_upgrade => {
                 Err(SendFailure { sent: Sent::Perhaps, kind: FailureKind::Malformed })
             }
             Some(Ok(answer)) => {
@@ -325,26 +340,63 @@ fn wanted_upgrade(parts: &mut http::request::Parts) -> Option<OnUpgrade> {
     upgrade.filter(|_| asks && parts.version == Version::HTTP_11)
 }
 
-fn accepts_trailers(headers: &HeaderMap) -> bool {
-    headers.get_all(header::TE).iter().any(|value| {
+/// `TE` is of this hop, but for `trailers`, which an instance must know to send any (RFC 9110 §10.1.4).
+fn keep_trailers_only(headers: &mut HeaderMap) {
+    let accepts = headers.get_all(header::TE).iter().any(|value| {
         value.as_bytes().split(|byte| *byte == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    })
+    });
+    headers.remove(header::TE);
+    if accepts {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
 }
 
-/// A target as an origin server expects it. The authority of an absolute target replaces `Host` (RFC 9112 §3.2.2).
+/// The protocols that an instance may be asked to switch to. HTTP/2 and TLS inside the connection would carry requests
+/// past everything that is done here.
+fn forwarded_protocols(headers: &HeaderMap) -> Option<HeaderValue> {
+    let carries_requests = |protocol: &[u8]| {
+        let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+        [&b"h2c"[..], b"h2", b"http", b"tls"].iter().any(|known| name.eq_ignore_ascii_case(known))
+    };
+    let values = headers.get_all(header::UPGRADE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let protocols: Vec<_> = values
+        .map(<[u8]>::trim_ascii)
+        .filter(|protocol| !protocol.is_empty() && !carries_requests(protocol))
+        .collect();
+    if protocols.is_empty() { None } else { HeaderValue::from_bytes(&protocols.join(&b", "[..])).ok() }
+}
+
+/// RFC 9112 §3.2.3: only `CONNECT` may give an authority alone; and RFC 9110 §4.2.1: an absolute target has a host.
+/// Taken for a path or for a host, either would route the request where another reader would not.
+fn ambiguous_target(parts: &http::request::Parts) -> Option<Violation> {
+    let authority = parts.uri.authority()?;
+    let is_alone = parts.uri.scheme().is_none() && parts.method != Method::CONNECT;
+    (is_alone || authority.host().is_empty()).then_some(Violation::InvalidTarget)
+}
+
+/// A target as an origin server expects it. The authority of an absolute target replaces `Host` (RFC 9112 §3.2.2),
+/// without the credentials that it may not hold (RFC 9110 §4.2.4).
 fn origin_form(uri: Uri, headers: &mut HeaderMap) -> Uri {
     let Some(authority) = uri.authority() else { return uri };
-    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+    let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+    if let Ok(host) = HeaderValue::from_str(host) {
         headers.insert(header::HOST, host);
     }
     let path_and_query = uri.path_and_query().cloned();
     path_and_query.map_or_else(|| Uri::from_static("/"), Uri::from)
 }
 
-fn remove_with_prefix(headers: &mut HeaderMap, prefix: &str) {
-    while let Some(name) = headers.keys().find(|name| name.as_str().starts_with(prefix)).cloned() {
+pub(super) fn remove_with_prefix(headers: &mut HeaderMap, prefix: &str) {
+    while let Some(name) = headers.keys().find(|name| begins_with(name, prefix)).cloned() {
         headers.remove(name);
     }
+}
+
+/// Whether a name begins so to any reader: those with CGI's manners (RFC 3875 §4.1.18) take `_` and `-` for one.
+fn begins_with(name: &HeaderName, prefix: &str) -> bool {
+    let name = name.as_str().as_bytes();
+    name.len() >= prefix.len()
+        && name.iter().zip(prefix.as_bytes()).all(|(byte, wanted)| byte == wanted || *byte == b'_' && *wanted == b'-')
 }
 
 fn release_on_continue(request: &mut Request<RequestBody>, hold: &Rc<ContinueHold>) {
@@ -352,15 +404,19 @@ fn release_on_continue(request: &mut Request<RequestBody>, hold: &Rc<ContinueHol
     let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
     let sender = std::sync::Mutex::new(Some(sender));
     hyper::ext::on_informational(request, move |answer| {
-        if answer.status() == StatusCode::CONTINUE {
-            sender.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if answer.status() == StatusCode::CONTINUE
+            && let Some(sender) = sender.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+        {
+            // Nobody listens any more once the request is over.
+            let _ = sender.send(());
         }
     });
     let hold = Rc::clone(hold);
     tokio::task::spawn_local(async move {
-        // The sender is dropped at the first 100, or with the request.
-        let _ = receiver.await;
-        hold.release();
+        // An error means that the request is over, with a final answer perhaps: its body is not wanted then.
+        if receiver.await.is_ok() {
+            hold.release();
+        }
     });
 }
 

@@ -8,6 +8,7 @@ mod upstream;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -36,7 +37,7 @@ const BUFFER_BYTES_MIN: usize = 16 * 1024;
 const HYPER_HEADERS_DEFAULT: usize = 100;
 
 /// Serves one client's connection to its end, or to the end of the request in flight once the worker stops.
-pub(crate) async fn serve_connection(worker: Rc<Worker>, socket: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve_connection(worker: Rc<Worker>, number: usize, socket: TcpStream, peer: SocketAddr) {
     let gateway = &worker.shared.config.gateway;
     let gate = Arc::new(Gate::default());
     let limits =
@@ -54,7 +55,7 @@ pub(crate) async fn serve_connection(worker: Rc<Worker>, socket: TcpStream, peer
     let connection = Rc::new(ConnectionInfo { peer, hop, forwarded_for, forwarded: RefCell::new(None) });
 
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.pipeline_flush(true).max_buf_size(BUFFER_BYTES_MIN.max(gateway.limits.header_bytes * 2));
+    builder.max_buf_size(BUFFER_BYTES_MIN.max(gateway.limits.header_bytes * 2));
     if gateway.limits.headers > HYPER_HEADERS_DEFAULT {
         builder.max_headers(gateway.limits.headers);
     }
@@ -66,15 +67,15 @@ pub(crate) async fn serve_connection(worker: Rc<Worker>, socket: TcpStream, peer
         serve_request(worker, connection, gate, requests.get(), request)
     });
     let mut serving = pin!(builder.serve_connection(stream, service).with_upgrades());
-    let mut stopping = worker.stopping();
-    let served = tokio::select! {
-        biased;
-        served = serving.as_mut() => served,
-        () = stopping.wait() => {
+    let mut is_stopping = false;
+    let served = poll_fn(|context| {
+        if !is_stopping && worker.poll_stopping(number, context).is_ready() {
+            is_stopping = true;
             serving.as_mut().graceful_shutdown();
-            serving.await
         }
-    };
+        serving.as_mut().poll(context)
+    })
+    .await;
     if let Err(error) = served {
         // A client that leaves, dawdles or breaks a body is everyday life, and counted elsewhere.
         tracing::trace!(%error, "a client's connection ended early");

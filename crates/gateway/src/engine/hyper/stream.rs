@@ -26,6 +26,9 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 /// A head and a body together no larger than this are copied into one buffer: one plain send costs the kernel less than
 /// a vectored one.
 const JOINED_WRITE_BYTES_MAX: usize = 4 * 1024;
+/// How long a client that is still sending may go on after its answer: closed at once, the socket would answer with a
+/// reset, which can overtake the answer (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
 /// What hyper sees in place of a refused request.
 const MARKER: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
@@ -112,6 +115,9 @@ pub(crate) struct GuardedStream {
     outbox: Vec<u8>,
     heads: u64,
     is_ended: bool,
+    /// The body's framing broke behind what is in the outbox.
+    is_broken: bool,
+    is_lingering: bool,
     waiting_for: Phase,
     read_deadline: LazyDeadline,
     write_deadline: LazyDeadline,
@@ -134,6 +140,8 @@ impl GuardedStream {
             outbox: Vec::new(),
             heads: 0,
             is_ended: false,
+            is_broken: false,
+            is_lingering: false,
             waiting_for: Phase::Passthrough,
             read_deadline: LazyDeadline::new(now),
             write_deadline: LazyDeadline::new(now),
@@ -141,19 +149,18 @@ impl GuardedStream {
     }
 
     /// Puts what may be delivered of `bytes` into the cursor, and the rest into the outbox.
-    fn examine(&mut self, bytes: &[u8], cursor: &mut ReadBufCursor<'_>) -> io::Result<()> {
+    fn examine(&mut self, bytes: &[u8], cursor: &mut ReadBufCursor<'_>) {
         match self.guard.advance(bytes) {
             Ok(progress) => {
                 self.heads += u64::from(progress.heads_completed);
                 let unfinished = self.guard.unfinished_head_bytes();
                 if self.held.is_empty() && unfinished == 0 && bytes.len() <= cursor.remaining() {
                     cursor.put_slice(bytes);
-                    return Ok(());
+                    return;
                 }
                 self.held.extend_from_slice(bytes);
                 let whole = self.held.len() - unfinished.min(self.held.len());
                 self.outbox.extend(self.held.drain(..whole));
-                Ok(())
             }
             Err(refused) => {
                 self.heads += u64::from(refused.progress.heads_completed);
@@ -175,10 +182,11 @@ impl GuardedStream {
                         self.is_ended = true;
                     }
                     Delivered::PartOfBody => {
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, "the body's framing is broken"));
+                        self.outbox.append(&mut self.held);
+                        self.outbox.extend_from_slice(&bytes[..refused.offset]);
+                        self.is_broken = true;
                     }
                 }
-                Ok(())
             }
         }
     }
@@ -200,7 +208,7 @@ impl GuardedStream {
             return Poll::Pending;
         }
         // A head has one deadline from its first byte, whatever drips in; a body has a new one with every byte.
-        if phase != self.waiting_for || phase == Phase::Body {
+        if phase != self.waiting_for {
             self.waiting_for = phase;
             match phase {
                 Phase::Head { started: false } => self.read_deadline.set(clock::last(), self.timeouts.idle),
@@ -239,6 +247,22 @@ impl GuardedStream {
         Poll::Ready(())
     }
 
+    /// Reads to nowhere what a client still sends behind its last answer, for a while.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let polled = SCRATCH.with_borrow_mut(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
+                let polled = Pin::new(&mut self.socket).poll_read(context, &mut buffer);
+                polled.map_ok(|()| buffer.filled().len())
+            });
+            match polled {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return self.read_deadline.poll_passed(context).map(Ok),
+            }
+        }
+    }
+
     fn poll_write_deadline<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.write_deadline.clear();
@@ -272,6 +296,9 @@ impl Read for GuardedStream {
                 // The connection closes with the answer; end-of-stream would make hyper drop the request instead.
                 return Poll::Pending;
             }
+            if this.is_broken {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the body's framing is broken")));
+            }
             if this.guard.phase() == Phase::AwaitingUpgrade {
                 std::task::ready!(this.poll_upgrade(context));
             }
@@ -283,14 +310,14 @@ impl Read for GuardedStream {
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(Ok(0)),
                     Poll::Ready(Ok(())) => {
                         let count = buffer.filled().len();
-                        let examined = match this.guard.phase() {
-                            Phase::Passthrough => {
-                                cursor.put_slice(buffer.filled());
-                                Ok(())
-                            }
+                        if this.waiting_for == Phase::Body {
+                            this.waiting_for = Phase::Passthrough;
+                        }
+                        match this.guard.phase() {
+                            Phase::Passthrough => cursor.put_slice(buffer.filled()),
                             _ => this.examine(buffer.filled(), &mut cursor),
-                        };
-                        Poll::Ready(examined.map(|()| count))
+                        }
+                        Poll::Ready(Ok(count))
                     }
                     Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                     Poll::Pending => Poll::Pending,
@@ -343,6 +370,15 @@ impl Write for GuardedStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        let this = &mut *self;
+        if !this.is_lingering {
+            std::task::ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
+            if !this.is_ended && !this.is_broken && this.guard.phase() != Phase::Body {
+                return Poll::Ready(Ok(()));
+            }
+            this.is_lingering = true;
+            this.read_deadline.set(clock::last(), LINGER);
+        }
+        this.poll_linger(context)
     }
 }

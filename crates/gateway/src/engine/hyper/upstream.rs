@@ -35,6 +35,8 @@ pub(crate) struct UpstreamConnection {
     driver: Option<Pin<Box<Driver>>>,
     /// Whether it has carried a request.
     pub(super) is_reused: bool,
+    /// Whether a request was written and its answer has not begun.
+    is_waiting: bool,
     pub(super) answer_deadline: LazyDeadline,
 }
 
@@ -51,21 +53,27 @@ impl UpstreamConnection {
         }
     }
 
-    /// Drives the connection and asks for the head of the answer. The handle's own signals go nowhere: the driver is
-    /// polled by the same task just before.
+    /// Drives the connection and asks for the head of the answer. Signals between the handle and the driver go nowhere:
+    /// both are polled here, by one task, which would otherwise wake itself for each.
     pub(super) fn poll_answer(
         &mut self,
-        answer: Pin<&mut impl Future<Output = Answered>>,
+        mut answer: Pin<&mut impl Future<Output = Answered>>,
         context: &mut Context<'_>,
     ) -> Poll<Answered> {
         let quiet = &mut Context::from_waker(Waker::noop());
-        self.drive(context);
-        let answered = std::task::ready!(answer.poll(quiet));
-        if matches!(&answered, Ok(answer) if !answer.body().is_end_stream()) {
-            // From now on signals of the body go nowhere either; `poll_body` listens again where it has to wait.
+        if self.is_waiting {
             self.drive(quiet);
+            if let Poll::Ready(answered) = answer.as_mut().poll(quiet) {
+                self.is_waiting = false;
+                return Poll::Ready(answered);
+            }
         }
-        Poll::Ready(answered)
+        // The first time nothing can have come yet: the request is written, and the socket listened to.
+        self.is_waiting = true;
+        self.drive(context);
+        let answered = answer.poll(quiet);
+        self.is_waiting = answered.is_pending();
+        answered
     }
 
     /// Drives the connection and asks for the next part of the answer's body.
@@ -112,6 +120,7 @@ pub(crate) async fn connect(address: SocketAddr) -> io::Result<UpstreamConnectio
         sender,
         driver: Some(Box::pin(connection.with_upgrades())),
         is_reused: false,
+        is_waiting: false,
         answer_deadline: LazyDeadline::new(clock::last()),
     })
 }

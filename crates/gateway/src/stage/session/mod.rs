@@ -26,7 +26,7 @@ pub(crate) use token_cache::TokenCache;
 /// The header that carries a session to an instance.
 static SESSION: HeaderName = HeaderName::from_static("cloakroom-session");
 /// Every header between Cloakroom and instances begins so; none of them passes to or from a client.
-const PREFIX: &str = "cloakroom-";
+pub(crate) const PREFIX: &str = "cloakroom-";
 /// How long the store may take to answer before it counts as unavailable.
 pub(crate) const STORE_DEADLINE: Duration = Duration::from_secs(2);
 
