@@ -69,11 +69,7 @@ struct Gate {
 /// Runs the gates in order.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let start = Instant::now();
-    let missing_tool = if arguments.strict {
-        MissingTool::Fail
-    } else {
-        MissingTool::Skip
-    };
+    let missing_tool = if arguments.strict { MissingTool::Fail } else { MissingTool::Skip };
     let mut skipped = Vec::new();
     let mut pass = |gate: Gate| -> Result<()> {
         if gate.run(missing_tool)? == Outcome::Skipped {
@@ -130,29 +126,13 @@ fn formatting() -> Gate {
 }
 
 fn clippy() -> Gate {
-    let words = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    Gate {
-        name: "clippy",
-        line: CargoLine::new(words),
-        tool: Some(("clippy", "rustup component add clippy")),
-    }
+    let words = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    Gate { name: "clippy", line: CargoLine::new(words), tool: Some(("clippy", "rustup component add clippy")) }
 }
 
 fn documentation() -> Gate {
     let line = CargoLine::new(["doc", "--workspace", "--no-deps", "--all-features"]);
-    Gate {
-        name: "doc",
-        line: line.with_environment("RUSTDOCFLAGS", "-D warnings"),
-        tool: None,
-    }
+    Gate { name: "doc", line: line.with_environment("RUSTDOCFLAGS", "-D warnings"), tool: None }
 }
 
 fn deny() -> Gate {
@@ -195,10 +175,7 @@ fn examples() -> Result<()> {
 fn runnable_examples(metadata: &Metadata) -> Vec<(String, String)> {
     let mut names = Vec::new();
     for package in &metadata.packages {
-        let examples = package
-            .targets
-            .iter()
-            .filter(|target| target.kind.iter().any(|kind| kind == "example"));
+        let examples = package.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "example"));
         let runnable = examples.filter(|target| !target.name.ends_with(MEASURING_SUFFIX));
         names.extend(runnable.map(|target| (package.name.clone(), target.name.clone())));
     }

@@ -112,13 +112,7 @@ pub(crate) fn ensure(task: NeededBy) -> Result<()> {
     let install = format!("apt-get install --yes --no-install-recommends {}", packages.join(" "));
     step::run("requirements", &install, || {
         apt_get(&["update", "--quiet"])?;
-        apt_get(
-            &[
-                &["install", "--quiet", "--yes", "--no-install-recommends"],
-                packages.as_slice(),
-            ]
-            .concat(),
-        )
+        apt_get(&[&["install", "--quiet", "--yes", "--no-install-recommends"], packages.as_slice()].concat())
     })?;
     let still_missing = self::missing(task);
     if still_missing.is_empty() {
@@ -138,10 +132,7 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
 
 /// Whether this process may do everything.
 pub(crate) fn is_root() -> bool {
-    Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 fn missing(task: NeededBy) -> Vec<&'static Requirement> {
@@ -168,22 +159,12 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
 
 fn instructions(missing: &[&Requirement]) -> String {
     let mut lines = vec!["something is missing on this machine:".to_owned()];
-    lines.extend(
-        missing
-            .iter()
-            .map(|requirement| format!("  {}: {}", requirement.name, requirement.why)),
-    );
+    lines.extend(missing.iter().map(|requirement| format!("  {}: {}", requirement.name, requirement.why)));
     lines.push("to install it:".to_owned());
     let managers: [(&str, PackageOf); 3] = [
-        ("Debian, Ubuntu:  sudo apt-get install", |requirement| {
-            Some(requirement.debian_package)
-        }),
-        ("Fedora, RHEL:    sudo dnf install", |requirement| {
-            requirement.fedora_package
-        }),
-        ("macOS:           brew install", |requirement| {
-            requirement.homebrew_package
-        }),
+        ("Debian, Ubuntu:  sudo apt-get install", |requirement| Some(requirement.debian_package)),
+        ("Fedora, RHEL:    sudo dnf install", |requirement| requirement.fedora_package),
+        ("macOS:           brew install", |requirement| requirement.homebrew_package),
     ];
     for (command, package_of) in managers {
         let unknown: Vec<_> = missing
@@ -202,10 +183,7 @@ fn instructions(missing: &[&Requirement]) -> String {
 }
 
 fn packages(requirements: &[&Requirement], package_of: PackageOf) -> Vec<&'static str> {
-    let mut packages: Vec<_> = requirements
-        .iter()
-        .filter_map(|requirement| package_of(requirement))
-        .collect();
+    let mut packages: Vec<_> = requirements.iter().filter_map(|requirement| package_of(requirement)).collect();
     packages.sort_unstable();
     packages.dedup();
     packages
@@ -216,10 +194,7 @@ mod tests {
     use super::*;
 
     fn needed_by(task: NeededBy) -> Vec<&'static Requirement> {
-        REQUIREMENTS
-            .iter()
-            .filter(|requirement| requirement.needed_by.contains(&task))
-            .collect()
+        REQUIREMENTS.iter().filter(|requirement| requirement.needed_by.contains(&task)).collect()
     }
 
     /// "cc not found" alone would leave a newcomer to search for the package of their system.
@@ -236,10 +211,7 @@ mod tests {
     fn packages_are_named_once_and_gaps_are_said() {
         let text = instructions(&needed_by(NeededBy::BenchProxy));
         assert!(text.contains("apt-get install haproxy nginx util-linux wrk"), "{text}");
-        assert!(
-            text.contains("brew install haproxy nginx wrk   # has no package of: taskset, setpriv"),
-            "{text}"
-        );
+        assert!(text.contains("brew install haproxy nginx wrk   # has no package of: taskset, setpriv"), "{text}");
     }
 
     /// nginx in a folder of administrators would otherwise be installed again at every run.

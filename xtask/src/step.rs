@@ -17,10 +17,7 @@ pub(crate) struct CargoLine {
 impl CargoLine {
     /// `cargo` with these arguments.
     pub(crate) fn new<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Self {
-        Self {
-            environment: Vec::new(),
-            arguments: arguments.into_iter().map(str::to_owned).collect(),
-        }
+        Self { environment: Vec::new(), arguments: arguments.into_iter().map(str::to_owned).collect() }
     }
 
     /// Sets a variable for this command alone.
@@ -38,10 +35,7 @@ impl CargoLine {
 
     /// Runs it to its end; an exit code other than zero is an error.
     pub(crate) fn run(&self) -> Result<()> {
-        let status = self
-            .command()
-            .status()
-            .with_context(|| format!("cannot start `{self}`"))?;
+        let status = self.command().status().with_context(|| format!("cannot start `{self}`"))?;
         if !status.success() {
             bail!("cargo ended with {status}");
         }
@@ -56,9 +50,7 @@ impl fmt::Display for CargoLine {
             write!(formatter, "{name}={} ", quoted(value))?;
         }
         formatter.write_str("cargo")?;
-        self.arguments
-            .iter()
-            .try_for_each(|argument| write!(formatter, " {}", quoted(argument)))
+        self.arguments.iter().try_for_each(|argument| write!(formatter, " {}", quoted(argument)))
     }
 }
 
@@ -91,22 +83,14 @@ mod tests {
     #[test]
     fn a_printed_line_can_be_pasted() {
         let line = CargoLine::new(["doc", "--no-deps", "it's", ""]).with_environment("RUSTDOCFLAGS", "-D warnings");
-        assert_eq!(
-            line.to_string(),
-            r"RUSTDOCFLAGS='-D warnings' cargo doc --no-deps 'it'\''s' ''"
-        );
+        assert_eq!(line.to_string(), r"RUSTDOCFLAGS='-D warnings' cargo doc --no-deps 'it'\''s' ''");
     }
 
     /// A failure without the command that repeats it would send people through the whole task again.
     #[test]
     fn a_failed_step_names_the_command_that_repeats_it() {
-        let error = run("fmt", "cargo fmt --all", || -> Result<()> {
-            bail!("three files differ")
-        });
+        let error = run("fmt", "cargo fmt --all", || -> Result<()> { bail!("three files differ") });
         let shown = error.err().map(|error| format!("{error:#}")).unwrap_or_default();
-        assert_eq!(
-            shown,
-            "fmt failed; to run it alone: cargo fmt --all: three files differ"
-        );
+        assert_eq!(shown, "fmt failed; to run it alone: cargo fmt --all: three files differ");
     }
 }

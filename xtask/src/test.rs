@@ -32,10 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     requirements::ensure(NeededBy::Test)?;
     let line = line(arguments);
     console::heading(&format!("test: {line}"));
-    let status = line
-        .command()
-        .status()
-        .with_context(|| format!("cannot start `{line}`"))?;
+    let status = line.command().status().with_context(|| format!("cannot start `{line}`"))?;
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
 }
@@ -76,9 +73,6 @@ mod tests {
             test_arguments: vec!["pins".into(), "--nocapture".into()],
         };
         let shown = line(&arguments).to_string();
-        assert_eq!(
-            shown,
-            "cargo test --package cloakroom-wire --all-features --no-fail-fast -- pins --nocapture"
-        );
+        assert_eq!(shown, "cargo test --package cloakroom-wire --all-features --no-fail-fast -- pins --nocapture");
     }
 }

@@ -29,11 +29,7 @@ impl Package {
     /// The folder of the package, relative to the root, with `/` between its parts.
     pub(crate) fn folder(&self, root: &Path) -> String {
         let folder = self.manifest_path.parent().unwrap_or(&self.manifest_path);
-        folder
-            .strip_prefix(root)
-            .unwrap_or(folder)
-            .to_string_lossy()
-            .replace('\\', "/")
+        folder.strip_prefix(root).unwrap_or(folder).to_string_lossy().replace('\\', "/")
     }
 }
 
@@ -88,10 +84,7 @@ pub(crate) fn metadata() -> Result<Metadata> {
         .output()
         .context("cannot start `cargo metadata`")?;
     if !output.status.success() {
-        bail!(
-            "`cargo metadata` failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("`cargo metadata` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     serde_json::from_slice(&output.stdout).context("cannot read the answer of `cargo metadata`")
 }

@@ -113,10 +113,7 @@ mod tests {
     fn ids_are_plain_and_distinct() {
         let ids: HashSet<_> = PRODUCTS.iter().map(|product| product.id).collect();
         assert_eq!(ids.len(), PRODUCTS.len());
-        assert!(
-            ids.iter()
-                .all(|id| id.bytes().all(|byte| byte.is_ascii_lowercase()))
-        );
+        assert!(ids.iter().all(|id| id.bytes().all(|byte| byte.is_ascii_lowercase())));
     }
 
     #[test]

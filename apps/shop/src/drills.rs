@@ -38,9 +38,7 @@ pub(crate) struct SlowQuery {
 }
 
 /// `GET /api/slow?ms=`
-pub(crate) async fn slow(
-    query: Result<Query<SlowQuery>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+pub(crate) async fn slow(query: Result<Query<SlowQuery>, QueryRejection>) -> Result<Json<Value>, Problem> {
     let Query(query) = query.map_err(Problem::BadQuery)?;
     let waited_ms = query.ms.min(SLOW_MS_MAX);
     tokio::time::sleep(Duration::from_millis(waited_ms)).await;
@@ -54,9 +52,7 @@ pub(crate) struct SizeQuery {
 }
 
 /// `GET /api/size?bytes=`
-pub(crate) async fn size(
-    query: Result<Query<SizeQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
+pub(crate) async fn size(query: Result<Query<SizeQuery>, QueryRejection>) -> Result<Response, Problem> {
     let Query(SizeQuery { bytes }) = query.map_err(Problem::BadQuery)?;
     if bytes > SIZE_BYTES_MAX {
         return Err(Problem::SizeTooLarge);
@@ -74,10 +70,7 @@ impl hyper::body::Body for Filler {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.bytes_left == 0 {
             return Poll::Ready(None);
         }

@@ -68,10 +68,7 @@ pub(crate) async fn log_in(
 }
 
 /// `POST /logout`
-pub(crate) async fn log_out(
-    State(shop): State<Arc<Shop>>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(crate) async fn log_out(State(shop): State<Arc<Shop>>, headers: HeaderMap) -> Result<Response, Problem> {
     carry_out(&shop, &headers, Ok(Change::LogOut)).await
 }
 
@@ -90,19 +87,10 @@ pub(crate) async fn set_quantity(
     let Ok(Form(form)) = form else {
         return Ok(refusal(Notice::BadForm));
     };
-    carry_out(
-        &shop,
-        &headers,
-        quantity_change(&form.product, form.quantity),
-    )
-    .await
+    carry_out(&shop, &headers, quantity_change(&form.product, form.quantity)).await
 }
 
-async fn carry_out(
-    shop: &Shop,
-    headers: &HeaderMap,
-    change: Result<Change, Problem>,
-) -> Result<Response, Problem> {
+async fn carry_out(shop: &Shop, headers: &HeaderMap, change: Result<Change, Problem>) -> Result<Response, Problem> {
     match change {
         Ok(change) => {
             let (_, session_headers) = shop.change(headers, change).await?;

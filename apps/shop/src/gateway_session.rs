@@ -51,9 +51,7 @@ pub(crate) enum HeaderFault {
     KeyUnnamed,
     #[error("its token names a key the gateway does not publish")]
     KeyUnknown,
-    #[error(
-        "it leaves the fields out because they are too large, and the shop does not fetch them"
-    )]
+    #[error("it leaves the fields out because they are too large, and the shop does not fetch them")]
     Large,
     #[error("the change cannot be written as a header")]
     Unwritable(#[from] InvalidHeaderValue),
@@ -75,10 +73,7 @@ impl GatewaySessions {
                 rules.set_issuer(&[ISSUER]);
                 rules.set_audience(&[audience]);
                 rules.set_required_spec_claims(&["exp", "iss", "aud"]);
-                Check::Signature {
-                    keys: Box::new(KeySource::new(url)),
-                    rules: Box::new(rules),
-                }
+                Check::Signature { keys: Box::new(KeySource::new(url)), rules: Box::new(rules) }
             }
         };
         Self { check }
@@ -86,11 +81,7 @@ impl GatewaySessions {
 
     /// Who sent a request with these headers. No header is an anonymous visitor without a session.
     pub(crate) async fn visitor(&self, headers: &HeaderMap) -> Result<Visitor, SessionError> {
-        Ok(self
-            .session(headers)
-            .await?
-            .map(SessionObject::into_visitor)
-            .unwrap_or_default())
+        Ok(self.session(headers).await?.map(SessionObject::into_visitor).unwrap_or_default())
     }
 
     /// The visitor after `change`, and the headers that ask the gateway to carry it out.
@@ -101,15 +92,8 @@ impl GatewaySessions {
     ) -> Result<(Visitor, HeaderMap), SessionError> {
         let session = self.session(headers).await?;
         // Removing from a session that was never begun must not begin one.
-        let nothing_to_do = session.is_none()
-            && matches!(
-                change,
-                Change::LogOut
-                    | Change::SetQuantity {
-                        quantity: Quantity(0),
-                        ..
-                    }
-            );
+        let nothing_to_do =
+            session.is_none() && matches!(change, Change::LogOut | Change::SetQuantity { quantity: Quantity(0), .. });
         let mut visitor = session.map(SessionObject::into_visitor).unwrap_or_default();
         visitor.apply(change);
         if nothing_to_do {
@@ -129,9 +113,7 @@ impl GatewaySessions {
         }
         let session = match &self.check {
             Check::Network => decode_trusted(value.as_bytes())?,
-            Check::Signature { keys, rules } => {
-                decode_signed(value.as_bytes(), keys, rules).await?
-            }
+            Check::Signature { keys, rules } => decode_signed(value.as_bytes(), keys, rules).await?,
         };
         if session.large && session.fields.is_none() {
             return Err(HeaderFault::Large.into());
@@ -144,10 +126,7 @@ impl GatewaySessions {
 #[derive(Debug)]
 enum Check {
     Network,
-    Signature {
-        keys: Box<KeySource>,
-        rules: Box<Validation>,
-    },
+    Signature { keys: Box<KeySource>, rules: Box<Validation> },
 }
 
 /// The part of the session object that the shop uses.
@@ -168,34 +147,21 @@ impl SessionObject {
             let quantity = Quantity::new(fields.get(&format!("{CART_PREFIX}{id}"))?.as_u64()?)?;
             (quantity.0 > 0).then_some(quantity.0)
         };
-        let cart = PRODUCTS
-            .iter()
-            .filter_map(|product| Some((product.id, quantity_of(product.id)?)));
-        Visitor {
-            user: self.sub,
-            cart: Cart::from_iter(cart),
-        }
+        let cart = PRODUCTS.iter().filter_map(|product| Some((product.id, quantity_of(product.id)?)));
+        Visitor { user: self.sub, cart: Cart::from_iter(cart) }
     }
 }
 
 fn decode_trusted(value: &[u8]) -> Result<SessionObject, HeaderFault> {
-    let json = URL_SAFE_NO_PAD
-        .decode(value)
-        .map_err(HeaderFault::NotBase64)?;
+    let json = URL_SAFE_NO_PAD.decode(value).map_err(HeaderFault::NotBase64)?;
     serde_json::from_slice(&json).map_err(HeaderFault::NotSession)
 }
 
-async fn decode_signed(
-    value: &[u8],
-    keys: &KeySource,
-    rules: &Validation,
-) -> Result<SessionObject, SessionError> {
+async fn decode_signed(value: &[u8], keys: &KeySource, rules: &Validation) -> Result<SessionObject, SessionError> {
     let key_id = decode_header(value).map_err(HeaderFault::Token)?.kid;
     let key_id = key_id.ok_or(HeaderFault::KeyUnnamed)?;
     let key = keys.key(&key_id).await?.ok_or(HeaderFault::KeyUnknown)?;
-    Ok(decode(value, &key, rules)
-        .map_err(HeaderFault::Token)?
-        .claims)
+    Ok(decode(value, &key, rules).map_err(HeaderFault::Token)?.claims)
 }
 
 /// The header that asks the gateway for `change`.
@@ -204,16 +170,9 @@ fn request_of(change: &Change) -> Result<(HeaderName, HeaderValue), InvalidHeade
         Change::LogIn(name) => (LOGIN, HeaderValue::from_bytes(name.as_str().as_bytes())?),
         Change::LogOut => (END, HeaderValue::from_static("1")),
         Change::SetQuantity { product, quantity } => {
-            let value = if quantity.0 == 0 {
-                Value::Null
-            } else {
-                quantity.0.into()
-            };
+            let value = if quantity.0 == 0 { Value::Null } else { quantity.0.into() };
             let patch = Map::from_iter([(format!("{CART_PREFIX}{}", product.id), value)]);
-            (
-                PATCH,
-                HeaderValue::try_from(ascii_json(&Value::Object(patch)))?,
-            )
+            (PATCH, HeaderValue::try_from(ascii_json(&Value::Object(patch)))?)
         }
     })
 }

@@ -41,10 +41,7 @@ impl<'a> VisitorState<'a> {
 }
 
 /// `GET /api/me`
-pub(crate) async fn me(
-    State(shop): State<Arc<Shop>>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(crate) async fn me(State(shop): State<Arc<Shop>>, headers: HeaderMap) -> Result<Response, Problem> {
     let visitor = shop.visitor(&headers).await?;
     Ok(Json(VisitorState::new(&shop, &visitor)).into_response())
 }
@@ -66,10 +63,7 @@ pub(crate) async fn log_in(
 }
 
 /// `POST /api/logout`
-pub(crate) async fn log_out(
-    State(shop): State<Arc<Shop>>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(crate) async fn log_out(State(shop): State<Arc<Shop>>, headers: HeaderMap) -> Result<Response, Problem> {
     answer(&shop, &headers, Change::LogOut).await
 }
 
@@ -104,11 +98,7 @@ pub(crate) async fn take_from_cart(
 /// both complaints can be told apart with the right password or a wrong one.
 pub(crate) fn log_in_change(name: &str, password: &str) -> Result<Change, Problem> {
     let name = VisitorName::parse(name).ok_or(Problem::BadName)?;
-    if password == PASSWORD {
-        Ok(Change::LogIn(name))
-    } else {
-        Err(Problem::WrongPassword)
-    }
+    if password == PASSWORD { Ok(Change::LogIn(name)) } else { Err(Problem::WrongPassword) }
 }
 
 /// The change that sets `product` to `quantity`.

@@ -83,19 +83,11 @@ enum Outcome {
 impl KeySource {
     pub(crate) fn new(url: Uri) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self {
-            url,
-            client,
-            keys: RwLock::default(),
-            last_fetch: Mutex::new(None),
-        }
+        Self { url, client, keys: RwLock::default(), last_fetch: Mutex::new(None) }
     }
 
     /// The key of this name, or nothing where the gateway publishes none of it.
-    pub(crate) async fn key(
-        &self,
-        key_id: &str,
-    ) -> Result<Option<Arc<DecodingKey>>, Box<KeysUnavailable>> {
+    pub(crate) async fn key(&self, key_id: &str) -> Result<Option<Arc<DecodingKey>>, Box<KeysUnavailable>> {
         if let Some(key) = self.kept(key_id) {
             return Ok(Some(key));
         }
@@ -113,15 +105,8 @@ impl KeySource {
             };
         }
         let fetched = self.fetch().await;
-        let outcome = if fetched.is_ok() {
-            Outcome::Keys
-        } else {
-            Outcome::Failure
-        };
-        *last_fetch = Some(Fetch {
-            ended_at: Instant::now(),
-            outcome,
-        });
+        let outcome = if fetched.is_ok() { Outcome::Keys } else { Outcome::Failure };
+        *last_fetch = Some(Fetch { ended_at: Instant::now(), outcome });
         let keys = fetched.map_err(|fault| self.unavailable(fault))?;
         let key = keys.get(key_id).cloned();
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
@@ -129,18 +114,11 @@ impl KeySource {
     }
 
     fn kept(&self, key_id: &str) -> Option<Arc<DecodingKey>> {
-        self.keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key_id)
-            .cloned()
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).get(key_id).cloned()
     }
 
     fn unavailable(&self, fault: FetchFault) -> Box<KeysUnavailable> {
-        Box::new(KeysUnavailable {
-            url: self.url.clone(),
-            fault,
-        })
+        Box::new(KeysUnavailable { url: self.url.clone(), fault })
     }
 
     async fn fetch(&self) -> Result<Keys, FetchFault> {
@@ -149,9 +127,7 @@ impl KeySource {
             if answer.status() != StatusCode::OK {
                 return Err(FetchFault::Status(answer.status()));
             }
-            let body = Limited::new(answer.into_body(), KEY_SET_BYTES_MAX)
-                .collect()
-                .await;
+            let body = Limited::new(answer.into_body(), KEY_SET_BYTES_MAX).collect().await;
             Ok(parse_keys(&body.map_err(FetchFault::Body)?.to_bytes())?)
         })
         .await?
@@ -181,9 +157,7 @@ impl Key {
     fn into_verifier(self) -> Option<(String, Arc<DecodingKey>)> {
         let signs = self.kty == "OKP"
             && self.crv.as_deref() == Some("Ed25519")
-            && self
-                .alg
-                .is_none_or(|algorithm| algorithm == "EdDSA" || algorithm == "Ed25519")
+            && self.alg.is_none_or(|algorithm| algorithm == "EdDSA" || algorithm == "Ed25519")
             && self.purpose.is_none_or(|purpose| purpose == "sig");
         let bytes = URL_SAFE_NO_PAD.decode(self.x?).ok()?;
         (signs && bytes.len() == ED25519_KEY_BYTES)
@@ -193,12 +167,7 @@ impl Key {
 
 fn parse_keys(body: &[u8]) -> Result<Keys, serde_json::Error> {
     let set: KeySet = serde_json::from_slice(body)?;
-    Ok(set
-        .keys
-        .into_iter()
-        .filter_map(Key::into_verifier)
-        .take(KEYS_MAX)
-        .collect())
+    Ok(set.keys.into_iter().filter_map(Key::into_verifier).take(KEYS_MAX).collect())
 }
 
 #[cfg(test)]

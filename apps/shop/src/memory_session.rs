@@ -27,25 +27,16 @@ pub(crate) struct MemorySessions {
 impl MemorySessions {
     /// Who sent a request with these headers.
     pub(crate) fn visitor(&self, headers: &HeaderMap) -> Visitor {
-        session_id(headers)
-            .and_then(|id| self.table().get(id).cloned())
-            .unwrap_or_default()
+        session_id(headers).and_then(|id| self.table().get(id).cloned()).unwrap_or_default()
     }
 
     /// Carries `change` out at once; a session begins with the first change worth keeping.
-    pub(crate) fn change(
-        &self,
-        headers: &HeaderMap,
-        change: &Change,
-    ) -> Result<(Visitor, HeaderMap), SessionError> {
+    pub(crate) fn change(&self, headers: &HeaderMap, change: &Change) -> Result<(Visitor, HeaderMap), SessionError> {
         // Drawn before the lock is taken, so that no file is read while others wait.
         let fresh_id = random_id().map_err(SessionError::Randomness)?;
         let mut table = self.table();
         let known = session_id(headers).filter(|id| table.get(*id).is_some());
-        let mut visitor = known
-            .and_then(|id| table.get(id))
-            .cloned()
-            .unwrap_or_default();
+        let mut visitor = known.and_then(|id| table.get(id)).cloned().unwrap_or_default();
         visitor.apply(change);
 
         let cookie = match (change, known) {
@@ -70,13 +61,7 @@ impl MemorySessions {
             }
         };
         let cookie = cookie.and_then(|text| HeaderValue::try_from(text).ok());
-        Ok((
-            visitor,
-            cookie
-                .map(|value| (SET_COOKIE, value))
-                .into_iter()
-                .collect(),
-        ))
+        Ok((visitor, cookie.map(|value| (SET_COOKIE, value)).into_iter().collect()))
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -125,19 +110,12 @@ impl Table {
 
 /// The id in the shop's cookie; one of another shape than ours counts as absent.
 fn session_id(headers: &HeaderMap) -> Option<u128> {
-    let pairs = headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|line| line.to_str().ok());
+    let pairs = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     pairs
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .filter(|(name, value)| *name == COOKIE_NAME && value.len() == COOKIE_VALUE_LEN)
-        .filter(|(_, value)| {
-            value
-                .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        })
+        .filter(|(_, value)| value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
         .find_map(|(_, value)| u128::from_str_radix(value, 16).ok())
 }
 
@@ -169,16 +147,10 @@ mod tests {
         }
         assert!(table.get(0).is_none());
         assert!(table.get(1).is_some() && table.get(last).is_some());
-        assert_eq!(
-            (table.by_id.len(), table.by_age.len()),
-            (SESSIONS_MAX, SESSIONS_MAX)
-        );
+        assert_eq!((table.by_id.len(), table.by_age.len()), (SESSIONS_MAX, SESSIONS_MAX));
 
         table.remove(1);
-        assert_eq!(
-            (table.by_id.len(), table.by_age.len()),
-            (SESSIONS_MAX - 1, SESSIONS_MAX - 1)
-        );
+        assert_eq!((table.by_id.len(), table.by_age.len()), (SESSIONS_MAX - 1, SESSIONS_MAX - 1));
     }
 
     #[test]

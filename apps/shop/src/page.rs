@@ -42,53 +42,30 @@ pub(crate) async fn index(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let visitor = shop.visitor(&headers).await?;
-    let notice = query
-        .ok()
-        .and_then(|Query(query)| Notice::of_word(&query.notice?));
+    let notice = query.ok().and_then(|Query(query)| Notice::of_word(&query.notice?));
     let page = render(&shop, &visitor, notice);
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, POLICY),
-    ];
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)];
     Ok((headers, page).into_response())
 }
 
 /// `GET /assets/shop.css`
 pub(crate) async fn style() -> impl IntoResponse {
-    (
-        [
-            (CONTENT_TYPE, "text/css; charset=utf-8"),
-            (CACHE_CONTROL, ASSET_CACHING),
-        ],
-        STYLE,
-    )
+    ([(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, ASSET_CACHING)], STYLE)
 }
 
 /// `GET /assets/shop.js`
 pub(crate) async fn script() -> impl IntoResponse {
-    (
-        [
-            (CONTENT_TYPE, "text/javascript; charset=utf-8"),
-            (CACHE_CONTROL, ASSET_CACHING),
-        ],
-        SCRIPT,
-    )
+    ([(CONTENT_TYPE, "text/javascript; charset=utf-8"), (CACHE_CONTROL, ASSET_CACHING)], SCRIPT)
 }
 
 fn render(shop: &Shop, visitor: &Visitor, notice: Option<Notice>) -> String {
     let quantity_of = |product: &Product| visitor.cart.get(product.id).copied().unwrap_or(0);
     let chosen = || PRODUCTS.iter().filter(|product| quantity_of(product) > 0);
-    let count: u32 = visitor
-        .cart
-        .values()
-        .map(|quantity| u32::from(*quantity))
-        .sum();
+    let count: u32 = visitor.cart.values().map(|quantity| u32::from(*quantity)).sum();
     let total_cents = chosen().map(|product| product.price_cents * u32::from(quantity_of(product)));
     let state = serde_json::to_string(&VisitorState::new(shop, visitor)).unwrap_or_default();
     let hidden_if = |condition| if condition { "hidden" } else { "" }.to_owned();
-    let cards = PRODUCTS
-        .iter()
-        .map(|product| card(product, quantity_of(product)));
+    let cards = PRODUCTS.iter().map(|product| card(product, quantity_of(product)));
     let lines = chosen().map(|product| line(product, quantity_of(product)));
     fill(
         PAGE,
@@ -109,10 +86,7 @@ fn render(shop: &Shop, visitor: &Visitor, notice: Option<Notice>) -> String {
             ("empty_hidden", hidden_if(count > 0)),
             ("total_hidden", hidden_if(count == 0)),
             ("total", price_text(total_cents.sum())),
-            (
-                "notice",
-                escape(&notice.map(Notice::text).unwrap_or_default()),
-            ),
+            ("notice", escape(&notice.map(Notice::text).unwrap_or_default())),
         ],
     )
 }
@@ -155,12 +129,7 @@ fn next(quantity: u8) -> u8 {
 }
 
 fn disabled_at_most(quantity: u8) -> String {
-    if quantity >= QUANTITY_MAX {
-        "disabled"
-    } else {
-        ""
-    }
-    .to_owned()
+    if quantity >= QUANTITY_MAX { "disabled" } else { "" }.to_owned()
 }
 
 /// Puts values, which are HTML already, into the `{{slots}}` of a template. One pass from left to
@@ -168,9 +137,8 @@ fn disabled_at_most(quantity: u8) -> String {
 fn fill(template: &str, values: &[(&str, String)]) -> String {
     let mut filled = String::with_capacity(template.len() * 2);
     let mut rest = template;
-    while let Some((before, (slot, after))) = rest
-        .split_once("{{")
-        .and_then(|(before, tail)| Some((before, tail.split_once("}}")?)))
+    while let Some((before, (slot, after))) =
+        rest.split_once("{{").and_then(|(before, tail)| Some((before, tail.split_once("}}")?)))
     {
         filled.push_str(before);
         if let Some((_, value)) = values.iter().find(|(name, _)| *name == slot) {
@@ -209,9 +177,7 @@ fn asset_version() -> &'static str {
         let hash = STYLE
             .bytes()
             .chain(SCRIPT.bytes())
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            });
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
 
         format!("{hash:016x}")
     });
@@ -224,19 +190,13 @@ mod tests {
 
     #[test]
     fn a_value_is_never_read_as_a_template() {
-        let values = [
-            ("user", "{{state}}".to_owned()),
-            ("state", "secret".to_owned()),
-        ];
+        let values = [("user", "{{state}}".to_owned()), ("state", "secret".to_owned())];
         assert_eq!(fill("<b>{{user}}</b>{{", &values), "<b>{{state}}</b>{{");
     }
 
     #[test]
     fn markup_in_text_stays_text() {
-        assert_eq!(
-            escape(r#"<a b="c" d='e'>&"#),
-            "&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;"
-        );
+        assert_eq!(escape(r#"<a b="c" d='e'>&"#), "&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;");
     }
 
     /// A slot without a value would silently show nothing.
@@ -244,10 +204,7 @@ mod tests {
     fn every_slot_of_the_fragments_is_filled() {
         for product in &PRODUCTS {
             for html in [card(product, 1), line(product, 1)] {
-                assert!(
-                    html.contains(product.name) && !html.contains("=\"\""),
-                    "{html}"
-                );
+                assert!(html.contains(product.name) && !html.contains("=\"\""), "{html}");
             }
         }
     }

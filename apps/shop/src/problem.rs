@@ -39,11 +39,9 @@ impl Problem {
         match self {
             Self::UnknownProduct => StatusCode::NOT_FOUND,
             Self::WrongPassword => StatusCode::UNAUTHORIZED,
-            Self::BadQuantity
-            | Self::BadName
-            | Self::BadJson(_)
-            | Self::BadQuery(_)
-            | Self::SizeTooLarge => StatusCode::BAD_REQUEST,
+            Self::BadQuantity | Self::BadName | Self::BadJson(_) | Self::BadQuery(_) | Self::SizeTooLarge => {
+                StatusCode::BAD_REQUEST
+            }
             Self::BadBody(rejection) => rejection.status(),
             Self::Session(SessionError::Keys(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Session(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -56,9 +54,7 @@ impl IntoResponse for Problem {
         let status = self.status();
         let mut answer = (status, Json(json!({ "error": chain(&self) }))).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            answer
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         answer
     }

@@ -14,9 +14,7 @@ use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::serve::ListenerExt;
 use hyper::HeaderMap;
-use hyper::header::{
-    CACHE_CONTROL, HeaderName, HeaderValue, InvalidHeaderValue, X_CONTENT_TYPE_OPTIONS,
-};
+use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue, InvalidHeaderValue, X_CONTENT_TYPE_OPTIONS};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -71,9 +69,7 @@ pub enum ShopError {
 /// An unusable instance name or address, or a system that denies signals or the socket.
 pub async fn serve(settings: ShopSettings) -> Result<(), ShopError> {
     let address = settings.listen;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| ShopError::Listen { address, source })?;
+    let listener = TcpListener::bind(address).await.map_err(|source| ShopError::Listen { address, source })?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ShopError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ShopError::Signals)?;
     let stop = async move {
@@ -129,32 +125,19 @@ pub(crate) struct Shop {
 impl Shop {
     fn new(settings: ShopSettings) -> Result<Self, ShopError> {
         let instance = settings.instance;
-        let instance_header =
-            HeaderValue::from_str(&instance).map_err(|source| ShopError::Instance {
-                instance: instance.clone(),
-                source,
-            })?;
+        let instance_header = HeaderValue::from_str(&instance)
+            .map_err(|source| ShopError::Instance { instance: instance.clone(), source })?;
         let sessions = match settings.design {
             SessionDesign::Memory => Sessions::Memory(MemorySessions::default()),
-            SessionDesign::Gateway { verification } => {
-                Sessions::Gateway(GatewaySessions::new(verification))
-            }
+            SessionDesign::Gateway { verification } => Sessions::Gateway(GatewaySessions::new(verification)),
         };
         let session_fault_told = AtomicBool::new(false);
-        Ok(Self {
-            instance,
-            sessions,
-            instance_header,
-            session_fault_told,
-        })
+        Ok(Self { instance, sessions, instance_header, session_fault_told })
     }
 
     /// Who sent a request with these headers.
     pub(crate) async fn visitor(&self, headers: &HeaderMap) -> Result<Visitor, SessionError> {
-        self.sessions
-            .visitor(headers)
-            .await
-            .inspect_err(|fault| self.tell_once(fault))
+        self.sessions.visitor(headers).await.inspect_err(|fault| self.tell_once(fault))
     }
 
     /// Carries `change` out; see [`Sessions::change`].
@@ -163,21 +146,14 @@ impl Shop {
         headers: &HeaderMap,
         change: Change,
     ) -> Result<(Visitor, HeaderMap), SessionError> {
-        self.sessions
-            .change(headers, change)
-            .await
-            .inspect_err(|fault| self.tell_once(fault))
+        self.sessions.change(headers, change).await.inspect_err(|fault| self.tell_once(fault))
     }
 
     /// Tells the first fault of its kind. A fault of the installation meets every request, and the
     /// same line a thousand times a second would hide all others.
     fn tell_once(&self, fault: &SessionError) {
         if !self.session_fault_told.swap(true, Ordering::Relaxed) {
-            eprintln!(
-                "shop instance {}: {} (told once; further ones are only answered)",
-                self.instance,
-                chain(fault)
-            );
+            eprintln!("shop instance {}: {} (told once; further ones are only answered)", self.instance, chain(fault));
         }
     }
 }
@@ -193,10 +169,7 @@ fn router(shop: Arc<Shop>) -> Router {
         .route("/api/me", get(json_api::me))
         .route("/api/login", post(json_api::log_in))
         .route("/api/logout", post(json_api::log_out))
-        .route(
-            "/api/cart/{product}",
-            put(json_api::put_in_cart).delete(json_api::take_from_cart),
-        )
+        .route("/api/cart/{product}", put(json_api::put_in_cart).delete(json_api::take_from_cart))
         .route("/api/slow", get(drills::slow))
         .route("/api/size", get(drills::size))
         .route("/health", get(drills::health))
@@ -212,8 +185,6 @@ async fn sign(State(shop): State<Arc<Shop>>, request: Request, next: Next) -> Re
     headers.insert(INSTANCE, shop.instance_header.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Answers speak of one visitor, unless a handler says otherwise.
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     answer
 }

@@ -34,10 +34,7 @@ pub(crate) enum Change {
     /// Ends the session, cart included.
     LogOut,
     /// Sets rather than adds, so that doing it twice does no harm.
-    SetQuantity {
-        product: &'static Product,
-        quantity: Quantity,
-    },
+    SetQuantity { product: &'static Product, quantity: Quantity },
 }
 
 impl Visitor {
@@ -46,10 +43,7 @@ impl Visitor {
         match change {
             Change::LogIn(name) => self.user = Some(name.0.clone()),
             Change::LogOut => *self = Self::default(),
-            Change::SetQuantity {
-                product,
-                quantity: Quantity(0),
-            } => {
+            Change::SetQuantity { product, quantity: Quantity(0) } => {
                 self.cart.remove(product.id);
             }
             Change::SetQuantity { product, quantity } => {
@@ -150,8 +144,7 @@ impl Sessions {
 /// all blanks but the space. The letter in front is there because a combining mark is escaped only
 /// at the start of a string.
 fn is_printable(character: char) -> bool {
-    matches!(character, '\'' | '"' | '\\')
-        || String::from_iter(['a', character]).escape_debug().count() == 2
+    matches!(character, '\'' | '"' | '\\') || String::from_iter(['a', character]).escape_debug().count() == 2
 }
 
 #[cfg(test)]
@@ -160,21 +153,9 @@ mod tests {
 
     #[test]
     fn names_of_people_pass() {
-        for name in [
-            "a",
-            "alice",
-            "José",
-            "Łukasz Ó Sé",
-            "李小龍",
-            "أمل",
-            "D'Arcy \"Q\"",
-            "नीता",
-            "😀",
-        ] {
-            assert_eq!(
-                VisitorName::parse(name).map(|name| name.0).as_deref(),
-                Some(name)
-            );
+        for name in ["a", "alice", "José", "Łukasz Ó Sé", "李小龍", "أمل", "D'Arcy \"Q\"", "नीता", "😀"]
+        {
+            assert_eq!(VisitorName::parse(name).map(|name| name.0).as_deref(), Some(name));
         }
         assert_eq!(VisitorName::parse("  alice\n").unwrap().as_str(), "alice");
         assert!(VisitorName::parse(&"é".repeat(NAME_CHARS_MAX)).is_some());
@@ -184,16 +165,7 @@ mod tests {
     /// would let one visitor dress up as another.
     #[test]
     fn names_with_invisible_characters_are_refused() {
-        for name in [
-            "",
-            "   ",
-            "a\nb",
-            "a\r\nX: y",
-            "a\u{202e}b",
-            "a\u{200b}b",
-            "a\u{0}",
-            "a\u{7f}b",
-        ] {
+        for name in ["", "   ", "a\nb", "a\r\nX: y", "a\u{202e}b", "a\u{200b}b", "a\u{0}", "a\u{7f}b"] {
             assert_eq!(VisitorName::parse(name), None, "{name:?}");
         }
         assert_eq!(VisitorName::parse(&"é".repeat(NAME_CHARS_MAX + 1)), None);

@@ -81,17 +81,13 @@ impl ShopSettings {
     pub fn from_environment(read: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let port = match read("PORT") {
             None => PORT_DEFAULT,
-            Some(value) => value.parse().map_err(|_| SettingsError {
-                variable: "PORT",
-                value,
-                expected: "a port number",
-            })?,
+            Some(value) => {
+                value.parse().map_err(|_| SettingsError { variable: "PORT", value, expected: "a port number" })?
+            }
         };
         let design = match read("SHOP_SESSIONS").as_deref() {
             None | Some("memory") => SessionDesign::Memory,
-            Some("gateway") => SessionDesign::Gateway {
-                verification: verification(&read)?,
-            },
+            Some("gateway") => SessionDesign::Gateway { verification: verification(&read)? },
             Some(other) => {
                 return Err(SettingsError {
                     variable: "SHOP_SESSIONS",
@@ -113,23 +109,14 @@ fn verification(read: impl Fn(&str) -> Option<String>) -> Result<Verification, S
         Some("network") => Ok(Verification::Trusted),
         None | Some("jwks") => {
             let value = read("CLOAKROOM_JWKS").unwrap_or_else(|| JWKS_URL_DEFAULT.to_owned());
-            let url = value
-                .parse::<Uri>()
-                .ok()
-                .filter(|url| url.scheme_str() == Some("http") && url.host().is_some());
-            let url = url.ok_or(SettingsError {
-                variable: "CLOAKROOM_JWKS",
-                value,
-                expected: "an http:// address",
-            })?;
+            let url = value.parse::<Uri>().ok().filter(|url| url.scheme_str() == Some("http") && url.host().is_some());
+            let url = url.ok_or(SettingsError { variable: "CLOAKROOM_JWKS", value, expected: "an http:// address" })?;
             let audience = read("CLOAKROOM_POOL").unwrap_or_else(|| POOL_DEFAULT.to_owned());
             Ok(Verification::Jwks { url, audience })
         }
-        Some(other) => Err(SettingsError {
-            variable: "SHOP_TRUST",
-            value: other.to_owned(),
-            expected: "jwks or network",
-        }),
+        Some(other) => {
+            Err(SettingsError { variable: "SHOP_TRUST", value: other.to_owned(), expected: "jwks or network" })
+        }
     }
 }
 
@@ -155,22 +142,14 @@ mod tests {
     #[test]
     fn the_gateway_design_verifies_unless_told_to_trust() {
         let settings = read(&[("SHOP_SESSIONS", "gateway"), ("PORT", "4002")]).unwrap();
-        let SessionDesign::Gateway {
-            verification: Verification::Jwks { url, audience },
-        } = settings.design
-        else {
+        let SessionDesign::Gateway { verification: Verification::Jwks { url, audience } } = settings.design else {
             panic!("{settings:?}");
         };
         assert_eq!(url, JWKS_URL_DEFAULT);
         assert_eq!(audience, "shop");
 
         let settings = read(&[("SHOP_SESSIONS", "gateway"), ("SHOP_TRUST", "network")]).unwrap();
-        assert!(matches!(
-            settings.design,
-            SessionDesign::Gateway {
-                verification: Verification::Trusted
-            }
-        ));
+        assert!(matches!(settings.design, SessionDesign::Gateway { verification: Verification::Trusted }));
     }
 
     /// A misspelt value that fell back to a default would run another design than the one measured.

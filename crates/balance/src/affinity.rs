@@ -52,9 +52,7 @@ impl Pin {
         {
             return Err(PinError::Version { version });
         }
-        let bytes: &[u8; PIN_LENGTH] = bytes.try_into().map_err(|_| PinError::Length {
-            length: bytes.len(),
-        })?;
+        let bytes: &[u8; PIN_LENGTH] = bytes.try_into().map_err(|_| PinError::Length { length: bytes.len() })?;
         Ok(Self {
             pool: u32::from_be_bytes(field(bytes, 1)),
             instance: u64::from_be_bytes(field(bytes, 5)),
@@ -145,12 +143,7 @@ impl Reason {
 /// `lookup` gets the pinned instance and incarnation, and is called only for a pin that is otherwise good.
 ///
 /// A draining instance keeps its pins: its clients' state is there until their sessions end.
-pub fn decide(
-    pin: Option<&Pin>,
-    pool: u32,
-    now_s: u64,
-    lookup: impl FnOnce(u64, u32) -> PinnedState,
-) -> Affinity {
+pub fn decide(pin: Option<&Pin>, pool: u32, now_s: u64, lookup: impl FnOnce(u64, u32) -> PinnedState) -> Affinity {
     let Some(pin) = pin else {
         return Affinity::Pick(Reason::NoPin);
     };

@@ -54,12 +54,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Every algorithm, in the order in which messages list them.
-    pub const ALL: [Self; 4] = [
-        Self::RoundRobin,
-        Self::LeastConnections,
-        Self::Random,
-        Self::TwoChoices,
-    ];
+    pub const ALL: [Self; 4] = [Self::RoundRobin, Self::LeastConnections, Self::Random, Self::TwoChoices];
 
     /// The name used in configuration.
     pub const fn as_str(self) -> &'static str {
@@ -85,17 +80,13 @@ impl FromStr for Algorithm {
         Self::ALL
             .into_iter()
             .find(|algorithm| algorithm.as_str() == name)
-            .ok_or_else(|| UnknownAlgorithm {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| UnknownAlgorithm { name: name.to_owned() })
     }
 }
 
 /// A name that no [`Algorithm`] has.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "unknown algorithm {name:?}: known are round-robin, least-connections, random and two-choices"
-)]
+#[error("unknown algorithm {name:?}: known are round-robin, least-connections, random and two-choices")]
 pub struct UnknownAlgorithm {
     /// The name as given.
     pub name: String,
@@ -170,10 +161,7 @@ impl Balancer {
             Algorithm::LeastConnections if !before.is_empty() => Pace::Newcomer { credit: 0 },
             _ => Pace::Settled,
         };
-        let mut entries: Vec<Entry> = members
-            .iter()
-            .map(|member| Entry::new(*member, pace))
-            .collect();
+        let mut entries: Vec<Entry> = members.iter().map(|member| Entry::new(*member, pace)).collect();
         entries.sort_by_key(|entry| entry.slot);
         entries.dedup_by_key(|entry| entry.slot);
 
@@ -187,10 +175,7 @@ impl Balancer {
             entry.weight_up_to_here = self.total_weight;
         }
         self.weights = Weights::of(&entries);
-        self.newcomers = entries
-            .iter()
-            .filter(|entry| entry.pace != Pace::Settled)
-            .count();
+        self.newcomers = entries.iter().filter(|entry| entry.pace != Pace::Settled).count();
         self.entries = entries;
 
         self.cursor = match slot_in_turn {
@@ -198,9 +183,7 @@ impl Balancer {
             None => below(self.next_seed(), self.entries.len() as u64) as usize,
         };
         match (weights_before, self.weights) {
-            (Weights::Mixed, Weights::Mixed) if !before.is_empty() => {
-                self.rescale_owed(weight_before)
-            }
+            (Weights::Mixed, Weights::Mixed) if !before.is_empty() => self.rescale_owed(weight_before),
             (_, Weights::Mixed) => self.start_smooth_cycle(),
             (_, Weights::Uniform) => self.entries.iter_mut().for_each(|entry| entry.owed = 0),
         }
@@ -212,12 +195,7 @@ impl Balancer {
     ///   Read by least connections and two choices only.
     /// - `skip`: whether this request has tried the slot already.
     /// - `entropy`: a random word; read by random and two choices only.
-    pub fn pick(
-        &mut self,
-        load: impl Fn(u32) -> u32,
-        skip: impl Fn(u32) -> bool,
-        entropy: u64,
-    ) -> Option<u32> {
+    pub fn pick(&mut self, load: impl Fn(u32) -> u32, skip: impl Fn(u32) -> bool, entropy: u64) -> Option<u32> {
         let index = match (self.algorithm, self.weights) {
             (Algorithm::RoundRobin, Weights::Uniform) => self.pick_in_turn(skip),
             (Algorithm::RoundRobin, Weights::Mixed) => self.pick_smooth(|entry| !skip(entry.slot)),
@@ -229,9 +207,8 @@ impl Balancer {
     }
 
     fn pick_in_turn(&mut self, skip: impl Fn(u32) -> bool) -> Option<usize> {
-        let index = (self.cursor..self.entries.len())
-            .chain(0..self.cursor)
-            .find(|index| !skip(self.entries[*index].slot))?;
+        let index =
+            (self.cursor..self.entries.len()).chain(0..self.cursor).find(|index| !skip(self.entries[*index].slot))?;
         self.cursor = self.wrap(index + 1);
         Some(index)
     }
@@ -263,13 +240,7 @@ struct Entry {
 impl Entry {
     fn new(member: Member, pace: Pace) -> Self {
         let weight = member.weight.clamp(WEIGHT_MIN, WEIGHT_MAX);
-        Self {
-            slot: member.slot,
-            weight,
-            weight_up_to_here: 0,
-            owed: 0,
-            pace,
-        }
+        Self { slot: member.slot, weight, weight_up_to_here: 0, owed: 0, pace }
     }
 }
 
@@ -282,10 +253,7 @@ enum Weights {
 
 impl Weights {
     fn of(entries: &[Entry]) -> Self {
-        match entries
-            .windows(2)
-            .all(|pair| pair[0].weight == pair[1].weight)
-        {
+        match entries.windows(2).all(|pair| pair[0].weight == pair[1].weight) {
             true => Self::Uniform,
             false => Self::Mixed,
         }
@@ -303,7 +271,6 @@ struct Candidate {
 impl Candidate {
     /// Compares `(load + 1) / weight` by cross multiplication. At most 2^32 times [`WEIGHT_MAX`]: no overflow.
     fn less_loaded_than(&self, other: &Self) -> bool {
-        (u64::from(self.load) + 1) * u64::from(other.weight)
-            < (u64::from(other.load) + 1) * u64::from(self.weight)
+        (u64::from(self.load) + 1) * u64::from(other.weight) < (u64::from(other.load) + 1) * u64::from(self.weight)
     }
 }

@@ -50,7 +50,7 @@ mod random;
 pub use affinity::{Affinity, PIN_LENGTH, PIN_VERSION, Pin, PinError, PinnedState, Reason, decide};
 pub use algorithm::{Algorithm, Balancer, Member, UnknownAlgorithm, WEIGHT_MAX, WEIGHT_MIN};
 pub use health::{
-    ActiveHealth, Availability, Change, Ejection, Eligible, FAILURE_ECHO_HALF_LIFE_MS,
-    FAILURE_ECHO_MAX, FailureEcho, Health, Mode, Outcome, Outlier, OutlierSettings,
-    PANIC_THRESHOLD_PERCENT, Thresholds, eligible, next_check_delay_ms,
+    ActiveHealth, Availability, Change, Ejection, Eligible, FAILURE_ECHO_HALF_LIFE_MS, FAILURE_ECHO_MAX, FailureEcho,
+    Health, Mode, Outcome, Outlier, OutlierSettings, PANIC_THRESHOLD_PERCENT, Thresholds, eligible,
+    next_check_delay_ms,
 };

@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn a_command_stands_behind_two_dashes() {
-        let parsed = Arguments::try_parse_from(["cloakroom", "run", "--instances", "3", "--", "node", "server.js", "--x"]);
+        let parsed =
+            Arguments::try_parse_from(["cloakroom", "run", "--instances", "3", "--", "node", "server.js", "--x"]);
         let Ok(Arguments { command: Command::Run(run) }) = parsed else { panic!("not parsed") };
         assert_eq!(run.command, ["node", "server.js", "--x"]);
         assert!(Arguments::try_parse_from(["cloakroom", "run", "--instances", "3"]).is_err());

@@ -56,8 +56,16 @@ fn print_invitation(deployment: &Deployment, arguments: &Demo) -> anyhow::Result
     writeln!(out, "  operate    http://{admin}/v1/status   http://{admin}/metrics")?;
     writeln!(out, "  sessions   {}\n", arguments.store.display())?;
     writeln!(out, "  1. Log in, put something into the cart; watch \"served by instance\" change.")?;
-    writeln!(out, "  2. {bold}kill -9 {victim}{off}   is instance {}; go on shopping while it restarts.", count.saturating_sub(1).max(1))?;
-    writeln!(out, "  3. {bold}cloakroom pool drain {POOL}/1{admin_flag}{off}   and it gets no new requests.", admin_flag = admin_flag(arguments))?;
+    writeln!(
+        out,
+        "  2. {bold}kill -9 {victim}{off}   is instance {}; go on shopping while it restarts.",
+        count.saturating_sub(1).max(1)
+    )?;
+    writeln!(
+        out,
+        "  3. {bold}cloakroom pool drain {POOL}/1{admin_flag}{off}   and it gets no new requests.",
+        admin_flag = admin_flag(arguments)
+    )?;
     writeln!(out, "  4. Stop this with Ctrl-C and start it again: you are still signed in.\n")?;
     writeln!(out, "cloakroom demo --tour does all that by itself and counts what was lost.\n")?;
     out.flush()?;
@@ -65,7 +73,11 @@ fn print_invitation(deployment: &Deployment, arguments: &Demo) -> anyhow::Result
 }
 
 fn admin_flag(arguments: &Demo) -> String {
-    if arguments.admin.to_string() == "127.0.0.1:9400" { String::new() } else { format!(" --admin {}", arguments.admin) }
+    if arguments.admin.to_string() == "127.0.0.1:9400" {
+        String::new()
+    } else {
+        format!(" --admin {}", arguments.admin)
+    }
 }
 
 async fn take_tour(arguments: Demo) -> anyhow::Result<ExitCode> {

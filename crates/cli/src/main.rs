@@ -15,13 +15,18 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use arguments::{Arguments, Command};
+use terminal::LogLevel;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    terminal::start_log();
+    let level = match &arguments.command {
+        Command::Demo(demo) if demo.tour => LogLevel::Errors,
+        _ => LogLevel::Operator,
+    };
+    terminal::start_log(level);
     let done = match arguments.command {
         Command::Demo(demo) => demo::demo(demo),
         Command::Run(run) => run::run(run),

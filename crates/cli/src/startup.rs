@@ -58,7 +58,9 @@ pub(crate) fn explain(error: StartError) -> anyhow::Error {
     let advice = match source.kind() {
         std::io::ErrorKind::AddrInUse => {
             let other = port.checked_add(1).unwrap_or(8080);
-            format!("port {port} is in use by another process: choose one with {flag}, such as {flag} :{other}, or {key} in the file")
+            format!(
+                "port {port} is in use by another process: choose one with {flag}, such as {flag} :{other}, or {key} in the file"
+            )
         }
         std::io::ErrorKind::PermissionDenied => {
             format!("ports below 1024 need a privilege: choose another with {flag}, or {key} in the file")

@@ -7,9 +7,22 @@ use tracing_subscriber::EnvFilter;
 /// The environment variable that says how much is logged.
 const LOG_VARIABLE: &str = "CLOAKROOM_LOG";
 
+/// What is logged where the environment says nothing.
+#[derive(Clone, Copy)]
+pub(crate) enum LogLevel {
+    /// What an operator wants to know.
+    Operator,
+    /// Errors only, for a command that tells its own story.
+    Errors,
+}
+
 /// Logs to standard error, so that what a command prints stays apart.
-pub(crate) fn start_log() {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info,lsm_tree=warn,fjall=warn"));
+pub(crate) fn start_log(level: LogLevel) {
+    let default = match level {
+        LogLevel::Operator => "info,lsm_tree=warn,fjall=warn",
+        LogLevel::Errors => "error",
+    };
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)

@@ -27,10 +27,7 @@ pub(crate) enum AddressUse {
 pub(crate) fn read_address(value: &Value<'_>, usage: AddressUse) -> Option<SocketAddr> {
     let text = value.string()?;
     if text.starts_with("tls://") {
-        value.refuse_for_now(
-            "tls://",
-            Some("terminate TLS in front of the gateway".to_owned()),
-        );
+        value.refuse_for_now("tls://", Some("terminate TLS in front of the gateway".to_owned()));
         return None;
     }
     match parse_address(text, usage) {
@@ -43,21 +40,14 @@ pub(crate) fn read_address(value: &Value<'_>, usage: AddressUse) -> Option<Socke
 }
 
 fn parse_address(text: &str, usage: AddressUse) -> Result<SocketAddr, AddressError> {
-    const EXAMPLE: &str =
-        "write an IP address and a port, like \"10.0.0.1:4001\" or \"[::1]:4001\"";
+    const EXAMPLE: &str = "write an IP address and a port, like \"10.0.0.1:4001\" or \"[::1]:4001\"";
     let error = |reason: String, help| Err(AddressError { reason, help });
     if let Ok(address) = text.parse::<SocketAddr>() {
         if usage == AddressUse::Connect && address.port() == 0 {
-            return error(
-                format!("{text:?} has port 0, which nobody listens on"),
-                EXAMPLE,
-            );
+            return error(format!("{text:?} has port 0, which nobody listens on"), EXAMPLE);
         }
         if usage == AddressUse::Connect && address.ip().is_unspecified() {
-            return error(
-                format!("{text:?} is not the address of an instance"),
-                EXAMPLE,
-            );
+            return error(format!("{text:?} is not the address of an instance"), EXAMPLE);
         }
         return Ok(address);
     }
@@ -68,10 +58,7 @@ fn parse_address(text: &str, usage: AddressUse) -> Result<SocketAddr, AddressErr
         return error(format!("{text:?} has no port"), EXAMPLE);
     };
     if text.parse::<IpAddr>().is_ok() {
-        return error(
-            format!("{text:?} has no port, or no brackets around its IPv6 address"),
-            EXAMPLE,
-        );
+        return error(format!("{text:?} has no port, or no brackets around its IPv6 address"), EXAMPLE);
     }
     let lowest_port = u16::from(usage == AddressUse::Connect);
     // `parse` alone would accept "+80".
@@ -79,29 +66,23 @@ fn parse_address(text: &str, usage: AddressUse) -> Result<SocketAddr, AddressErr
     let port = match port.parse::<u16>() {
         Ok(port) if digits_only && port >= lowest_port => port,
         _ => {
-            return error(
-                format!("{text:?} has no port of {lowest_port} to 65535"),
-                EXAMPLE,
-            );
+            return error(format!("{text:?} has no port of {lowest_port} to 65535"), EXAMPLE);
         }
     };
     match (host, usage) {
         ("localhost", _) => Ok((Ipv4Addr::LOCALHOST, port).into()),
         ("", AddressUse::Listen) => Ok((Ipv4Addr::UNSPECIFIED, port).into()),
         ("", AddressUse::Connect) => error(format!("{text:?} has no IP address"), EXAMPLE),
-        _ if looks_like_a_name(host) => error(
-            format!("host names are not resolved in this version, and {host:?} is one"),
-            "give an IP address",
-        ),
+        _ if looks_like_a_name(host) => {
+            error(format!("host names are not resolved in this version, and {host:?} is one"), "give an IP address")
+        }
         _ => error(format!("{host:?} is not an IP address"), EXAMPLE),
     }
 }
 
 fn looks_like_a_name(host: &str) -> bool {
     host.bytes().any(|byte| byte.is_ascii_alphabetic())
-        && host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
 #[cfg(test)]
@@ -112,10 +93,7 @@ mod tests {
         let parsed = parse_address(text, usage);
         match expected {
             Ok(address) => assert_eq!(parsed, Ok(address.parse().unwrap()), "{text}"),
-            Err(part) => assert!(
-                parsed.as_ref().unwrap_err().reason.contains(part),
-                "{text}: {parsed:?}"
-            ),
+            Err(part) => assert!(parsed.as_ref().unwrap_err().reason.contains(part), "{text}: {parsed:?}"),
         }
     }
 
@@ -130,11 +108,7 @@ mod tests {
         check("127.0.0.1:0", Listen, Ok("127.0.0.1:0"));
         check(":4001", Connect, Err("no IP address"));
         check("127.0.0.1:0", Connect, Err("port 0"));
-        check(
-            "0.0.0.0:4001",
-            Connect,
-            Err("not the address of an instance"),
-        );
+        check("0.0.0.0:4001", Connect, Err("not the address of an instance"));
         check("10.0.0.1", Connect, Err("no port"));
         check("::1", Connect, Err("no brackets"));
         check("10.0.0.1:99999", Connect, Err("1 to 65535"));

@@ -139,11 +139,7 @@ impl ConfigErrors {
                 }
             })
             .collect();
-        Self {
-            file,
-            source: source.into(),
-            errors,
-        }
+        Self { file, source: source.into(), errors }
     }
 
     /// The errors, in the order of the file; never empty.
@@ -230,13 +226,7 @@ impl fmt::Display for ConfigErrors {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            file,
-            line,
-            column,
-            kind,
-            ..
-        } = self;
+        let Self { file, line, column, kind, .. } = self;
         write!(formatter, "{file}:{line}:{column}: {kind}")
     }
 }
@@ -256,9 +246,7 @@ pub(crate) struct Finding {
 
 /// The byte at which each line starts.
 pub(crate) fn line_starts(source: &str) -> Vec<usize> {
-    std::iter::once(0)
-        .chain(source.match_indices('\n').map(|(at, _)| at + 1))
-        .collect()
+    std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect()
 }
 
 /// The span within the text and on character boundaries, so that slicing by it cannot fail.

@@ -79,26 +79,19 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// Bounds of [`Timeouts::connect`].
-    pub const CONNECT_BOUNDS: RangeInclusive<Duration> =
-        Duration::from_millis(10)..=Duration::from_secs(60);
+    pub const CONNECT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
     /// Bounds of [`Timeouts::header`].
-    pub const HEADER_BOUNDS: RangeInclusive<Duration> =
-        Duration::from_millis(100)..=Duration::from_secs(300);
+    pub const HEADER_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
     /// Bounds of [`Timeouts::idle`].
-    pub const IDLE_BOUNDS: RangeInclusive<Duration> =
-        Duration::from_secs(1)..=Duration::from_secs(3_600);
+    pub const IDLE_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
     /// Bounds of [`Timeouts::total`].
-    pub const TOTAL_BOUNDS: RangeInclusive<Duration> =
-        Duration::from_secs(1)..=Duration::from_secs(3_600);
+    pub const TOTAL_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
     /// Bounds of [`Timeouts::stream_idle`].
-    pub const STREAM_IDLE_BOUNDS: RangeInclusive<Duration> =
-        Duration::from_secs(1)..=Duration::from_secs(86_400);
+    pub const STREAM_IDLE_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
     /// Bounds of [`Timeouts::upstream_idle`].
-    pub const UPSTREAM_IDLE_BOUNDS: RangeInclusive<Duration> =
-        Duration::from_secs(1)..=Duration::from_secs(3_600);
+    pub const UPSTREAM_IDLE_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
     /// Bounds of [`Timeouts::shutdown`].
-    pub const SHUTDOWN_BOUNDS: RangeInclusive<Duration> =
-        Duration::ZERO..=Duration::from_secs(3_600);
+    pub const SHUTDOWN_BOUNDS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3_600);
 }
 
 /// `[gateway.limits]`: how much the gateway takes from one client or holds for all.
@@ -199,11 +192,7 @@ impl Default for Limits {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self {
-            tries: 3,
-            budget_percent: 20,
-            reserve: 100,
-        }
+        Self { tries: 3, budget_percent: 20, reserve: 100 }
     }
 }
 
@@ -217,16 +206,9 @@ pub(crate) fn read_gateway(mut reader: TableReader<'_>) -> Gateway {
         && !address.ip().is_loopback()
         && admin_token_file == FileSetting::Absent
     {
-        let kind = ErrorKind::Missing {
-            key: "admin_token_file",
-            table: reader.name().to_owned(),
-        };
-        let help = format!(
-            "the admin listener {address} is off loopback, so it needs a token; or listen on 127.0.0.1"
-        );
-        let span = reader
-            .peek("admin")
-            .map_or_else(|| reader.span(), |value| value.span());
+        let kind = ErrorKind::Missing { key: "admin_token_file", table: reader.name().to_owned() };
+        let help = format!("the admin listener {address} is off loopback, so it needs a token; or listen on 127.0.0.1");
+        let span = reader.peek("admin").map_or_else(|| reader.span(), |value| value.span());
         reader.report().push(kind, span, Some(help));
     }
     let words = [
@@ -236,16 +218,10 @@ pub(crate) fn read_gateway(mut reader: TableReader<'_>) -> Gateway {
         ("off", Word::Means(AccessLog::Off)),
     ];
     let gateway = Gateway {
-        listen: if listen.is_empty() {
-            default.listen
-        } else {
-            listen
-        },
+        listen: if listen.is_empty() { default.listen } else { listen },
         admin,
         admin_token_file: admin_token_file.path(),
-        keys: read_path(&mut reader, "keys")
-            .path()
-            .unwrap_or(default.keys),
+        keys: read_path(&mut reader, "keys").path().unwrap_or(default.keys),
         trusted_proxies: read_trusted_proxies(&mut reader),
         workers: reader
             .value("workers")
@@ -266,13 +242,7 @@ fn read_listen(reader: &mut TableReader<'_>) -> (Vec<SocketAddr>, Option<Span>) 
     };
     let elements = value.elements();
     if elements.is_empty() || elements.len() > LISTENERS_MAX {
-        value.refuse(
-            format!(
-                "give 1 to {LISTENERS_MAX} addresses, not {}",
-                elements.len()
-            ),
-            None,
-        );
+        value.refuse(format!("give 1 to {LISTENERS_MAX} addresses, not {}", elements.len()), None);
         return (Vec::new(), Some(value.span()));
     }
     let mut listen: Vec<(SocketAddr, Span)> = Vec::new();
@@ -281,15 +251,10 @@ fn read_listen(reader: &mut TableReader<'_>) -> (Vec<SocketAddr>, Option<Span>) 
             continue;
         };
         // Port 0 is a new port each time, so it is never the same listener.
-        match listen
-            .iter()
-            .find(|(known, _)| *known == address && address.port() != 0)
-        {
+        match listen.iter().find(|(known, _)| *known == address && address.port() != 0) {
             Some((_, first)) => {
                 let what = format!("the address {address}");
-                reader
-                    .report()
-                    .push_duplicate(what, element.span(), first.clone(), None);
+                reader.report().push_duplicate(what, element.span(), first.clone(), None);
             }
             None => listen.push((address, element.span())),
         }
@@ -298,10 +263,7 @@ fn read_listen(reader: &mut TableReader<'_>) -> (Vec<SocketAddr>, Option<Span>) 
     (addresses, Some(value.span()))
 }
 
-fn read_admin(
-    reader: &mut TableReader<'_>,
-    default: Option<SocketAddr>,
-) -> (Option<SocketAddr>, Option<Span>) {
+fn read_admin(reader: &mut TableReader<'_>, default: Option<SocketAddr>) -> (Option<SocketAddr>, Option<Span>) {
     let Some(value) = reader.value("admin") else {
         return (default, None);
     };
@@ -312,29 +274,18 @@ fn read_admin(
 }
 
 /// Two listeners that want one port: the second would fail to start, or take half of the clients' connections.
-fn check_admin(
-    reader: &TableReader<'_>,
-    listen: &[SocketAddr],
-    admin: Option<SocketAddr>,
-    span: Option<Span>,
-) {
+fn check_admin(reader: &TableReader<'_>, listen: &[SocketAddr], admin: Option<SocketAddr>, span: Option<Span>) {
     let Some(admin) = admin else { return };
     let overlaps = |address: &&SocketAddr| {
         address.port() == admin.port()
             && admin.port() != 0
             && address.is_ipv4() == admin.is_ipv4()
-            && (address.ip() == admin.ip()
-                || address.ip().is_unspecified()
-                || admin.ip().is_unspecified())
+            && (address.ip() == admin.ip() || address.ip().is_unspecified() || admin.ip().is_unspecified())
     };
     if let Some(address) = listen.iter().find(overlaps) {
         let reason = format!("`listen` {address} and `admin` {admin} want the same port");
         let help = Some("give `admin` a port of its own, or set it to \"off\"".to_owned());
-        reader.report().push(
-            ErrorKind::Conflict { reason },
-            span.unwrap_or_else(|| reader.span()),
-            help,
-        );
+        reader.report().push(ErrorKind::Conflict { reason }, span.unwrap_or_else(|| reader.span()), help);
     }
 }
 
@@ -375,13 +326,7 @@ fn read_trusted_proxies(reader: &mut TableReader<'_>) -> Vec<IpNet> {
     };
     let elements = value.elements();
     if elements.len() > TRUSTED_PROXIES_MAX {
-        value.refuse(
-            format!(
-                "give at most {TRUSTED_PROXIES_MAX} ranges, not {}",
-                elements.len()
-            ),
-            None,
-        );
+        value.refuse(format!("give at most {TRUSTED_PROXIES_MAX} ranges, not {}", elements.len()), None);
         return Vec::new();
     }
     elements.iter().filter_map(read_range).collect()
@@ -389,10 +334,7 @@ fn read_trusted_proxies(reader: &mut TableReader<'_>) -> Vec<IpNet> {
 
 fn read_range(value: &Value<'_>) -> Option<IpNet> {
     let text = value.string()?;
-    let range = text
-        .parse::<IpNet>()
-        .ok()
-        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let range = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     if range.is_none() {
         value.refuse(
             format!("{text:?} is not a range of IP addresses"),
@@ -412,16 +354,8 @@ fn read_timeouts(gateway: &mut TableReader<'_>) -> Timeouts {
         header: reader.duration("header", default.header, &Timeouts::HEADER_BOUNDS),
         idle: reader.duration("idle", default.idle, &Timeouts::IDLE_BOUNDS),
         total: reader.duration("total", default.total, &Timeouts::TOTAL_BOUNDS),
-        stream_idle: reader.duration(
-            "stream_idle",
-            default.stream_idle,
-            &Timeouts::STREAM_IDLE_BOUNDS,
-        ),
-        upstream_idle: reader.duration(
-            "upstream_idle",
-            default.upstream_idle,
-            &Timeouts::UPSTREAM_IDLE_BOUNDS,
-        ),
+        stream_idle: reader.duration("stream_idle", default.stream_idle, &Timeouts::STREAM_IDLE_BOUNDS),
+        upstream_idle: reader.duration("upstream_idle", default.upstream_idle, &Timeouts::UPSTREAM_IDLE_BOUNDS),
         shutdown: reader.duration("shutdown", default.shutdown, &Timeouts::SHUTDOWN_BOUNDS),
     };
     reader.finish();
@@ -435,33 +369,16 @@ fn read_limits(gateway: &mut TableReader<'_>) -> Limits {
     };
     let size = |reader: &mut TableReader<'_>, key, default: usize, bounds| {
         let bytes = reader.size(key, &bounds);
-        bytes
-            .and_then(|bytes| usize::try_from(bytes).ok())
-            .unwrap_or(default)
+        bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(default)
     };
     let count = |reader: &mut TableReader<'_>, key, default: usize, bounds| {
         let count = reader.value(key).and_then(|value| value.integer(&bounds));
         count.map_or(default, |count| count as usize)
     };
     let limits = Limits {
-        connections: count(
-            &mut reader,
-            "connections",
-            default.connections,
-            Limits::CONNECTIONS_BOUNDS,
-        ),
-        header_bytes: size(
-            &mut reader,
-            "header_bytes",
-            default.header_bytes,
-            Limits::HEADER_BYTES_BOUNDS,
-        ),
-        headers: count(
-            &mut reader,
-            "headers",
-            default.headers,
-            Limits::HEADERS_BOUNDS,
-        ),
+        connections: count(&mut reader, "connections", default.connections, Limits::CONNECTIONS_BOUNDS),
+        header_bytes: size(&mut reader, "header_bytes", default.header_bytes, Limits::HEADER_BYTES_BOUNDS),
+        headers: count(&mut reader, "headers", default.headers, Limits::HEADERS_BOUNDS),
         body_bytes: reader.size("body_bytes", &Limits::BODY_BYTES_BOUNDS),
         retry_body_bytes: size(
             &mut reader,
@@ -487,11 +404,7 @@ fn read_retry(gateway: &mut TableReader<'_>) -> Retry {
     };
     let retry = Retry {
         tries: reader.integer("tries", default.tries, &Retry::TRIES_BOUNDS),
-        budget_percent: reader.integer(
-            "budget_percent",
-            default.budget_percent,
-            &Retry::BUDGET_PERCENT_BOUNDS,
-        ),
+        budget_percent: reader.integer("budget_percent", default.budget_percent, &Retry::BUDGET_PERCENT_BOUNDS),
         reserve: reader.integer("reserve", default.reserve, &Retry::RESERVE_BOUNDS),
     };
     reader.finish();

@@ -43,13 +43,9 @@ pub use crate::error::{ConfigError, ConfigErrors, ErrorKind, Span};
 pub use crate::gateway::{
     AccessLog, Gateway, LISTENERS_MAX, Limits, Retry, TRUSTED_PROXIES_MAX, Timeouts, WORKERS_BOUNDS,
 };
-pub use crate::pools::{
-    Affinity, Balance, HealthCheck, Instance, Outlier, POOLS_MAX, Pool, Probe, SessionMode,
-};
+pub use crate::pools::{Affinity, Balance, HealthCheck, Instance, Outlier, POOLS_MAX, Pool, Probe, SessionMode};
 pub use crate::routes::{HostPattern, PathPattern, PoolId, ROUTES_MAX, Route, SessionCookie};
-pub use crate::sessions::{
-    CookieName, CookieNameError, SameSite, ServerError, Sessions, StoreUrl, Sync,
-};
+pub use crate::sessions::{CookieName, CookieNameError, SameSite, ServerError, Sessions, StoreUrl, Sync};
 pub use crate::units::{format_duration, format_size, parse_duration, parse_size};
 
 use crate::report::Report;
@@ -81,21 +77,14 @@ impl Config {
         let text = if text.len() <= FILE_BYTES_MAX {
             text
         } else {
-            let message = format!(
-                "the file is longer than {}",
-                format_size(FILE_BYTES_MAX as u64)
-            );
+            let message = format!("the file is longer than {}", format_size(FILE_BYTES_MAX as u64));
             report.push(ErrorKind::Syntax { message }, 0..0, None);
             ""
         };
         let (root, syntax_errors) = DeTable::parse_recoverable(text);
         for error in syntax_errors {
             let message = error.message().to_owned();
-            report.push(
-                ErrorKind::Syntax { message },
-                error.span().unwrap_or(0..0),
-                None,
-            );
+            report.push(ErrorKind::Syntax { message }, error.span().unwrap_or(0..0), None);
         }
         let config = read_config(root.get_ref(), &report);
         report.into_result(text, file_name)?;
@@ -108,10 +97,7 @@ impl Config {
     pub fn single_pool(listen: Vec<SocketAddr>, instances: Vec<SocketAddr>) -> Self {
         let instances = instances.into_iter().map(Instance::new).collect();
         Self {
-            gateway: Gateway {
-                listen,
-                ..Gateway::default()
-            },
+            gateway: Gateway { listen, ..Gateway::default() },
             sessions: Sessions::default(),
             pools: vec![Pool::with_instances("default", instances)],
             routes: vec![Route::everything(PoolId(0))],
@@ -126,14 +112,8 @@ pub fn example() -> &'static str {
 
 fn read_config<'a>(root: &'a DeTable<'a>, report: &'a Report) -> Config {
     let mut reader = TableReader::new(root, "the file".to_owned(), 0..0, report);
-    let gateway = reader
-        .table("gateway", "[gateway]")
-        .map(gateway::read_gateway)
-        .unwrap_or_default();
-    let sessions = reader
-        .table("sessions", "[sessions]")
-        .map(sessions::read_sessions)
-        .unwrap_or_default();
+    let gateway = reader.table("gateway", "[gateway]").map(gateway::read_gateway).unwrap_or_default();
+    let sessions = reader.table("sessions", "[sessions]").map(sessions::read_sessions).unwrap_or_default();
     let pools = pools::read_pools(&mut reader);
     let routes = routes::read_routes(&mut reader, &pools);
     reader.unsupported(
@@ -141,10 +121,5 @@ fn read_config<'a>(root: &'a DeTable<'a>, report: &'a Report) -> Config {
         Some("users log in through the application, which answers with `Cloakroom-Session-Login`"),
     );
     reader.finish();
-    Config {
-        gateway,
-        sessions,
-        pools,
-        routes,
-    }
+    Config { gateway, sessions, pools, routes }
 }

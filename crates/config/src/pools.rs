@@ -90,11 +90,7 @@ impl Instance {
 
     /// An instance of weight 1 and unknown version.
     pub fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            weight: 1,
-            version: None,
-        }
+        Self { address, weight: 1, version: None }
     }
 }
 
@@ -115,23 +111,15 @@ pub struct HealthCheck {
 
 impl HealthCheck {
     /// Bounds of [`HealthCheck::every`].
-    pub const EVERY_BOUNDS: RangeInclusive<Duration> =
-        Duration::from_millis(100)..=Duration::from_secs(3_600);
+    pub const EVERY_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3_600);
     /// Bounds of [`HealthCheck::timeout`].
-    pub const TIMEOUT_BOUNDS: RangeInclusive<Duration> =
-        Duration::from_millis(10)..=Duration::from_secs(60);
+    pub const TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
     /// Bounds of [`HealthCheck::rise`] and [`HealthCheck::fall`].
     pub const STREAK_BOUNDS: RangeInclusive<u32> = 1..=100;
 
     /// A check with every setting but its probe at its default.
     pub fn new(probe: Probe) -> Self {
-        Self {
-            probe,
-            every: Duration::from_secs(2),
-            timeout: Duration::from_secs(1),
-            rise: 2,
-            fall: 3,
-        }
+        Self { probe, every: Duration::from_secs(2), timeout: Duration::from_secs(1), rise: 2, fall: 3 }
     }
 }
 
@@ -162,19 +150,14 @@ impl Outlier {
     /// Bounds of [`Outlier::consecutive_failures`].
     pub const CONSECUTIVE_FAILURES_BOUNDS: RangeInclusive<u32> = 1..=1_000;
     /// Bounds of [`Outlier::ejection`].
-    pub const EJECTION_BOUNDS: RangeInclusive<Duration> =
-        Duration::from_millis(100)..=Duration::from_secs(3_600);
+    pub const EJECTION_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3_600);
     /// Bounds of [`Outlier::max_ejected_percent`].
     pub const MAX_EJECTED_PERCENT_BOUNDS: RangeInclusive<u32> = 0..=100;
 }
 
 impl Default for Outlier {
     fn default() -> Self {
-        Self {
-            consecutive_failures: 5,
-            ejection: Duration::from_secs(10),
-            max_ejected_percent: 50,
-        }
+        Self { consecutive_failures: 5, ejection: Duration::from_secs(10), max_ejected_percent: 50 }
     }
 }
 
@@ -218,19 +201,10 @@ pub(crate) fn read_pools(root: &mut TableReader<'_>) -> Vec<Pool> {
         value.wrong_type("a table of pools", Some(HELP.to_owned()));
         return Vec::new();
     }
-    let entries = value
-        .table("[pools]")
-        .map(TableReader::into_entries)
-        .unwrap_or_default();
+    let entries = value.table("[pools]").map(TableReader::into_entries).unwrap_or_default();
     if entries.is_empty() || entries.len() > POOLS_MAX {
         let help = Some(HELP.to_owned());
-        value.refuse(
-            format!(
-                "there must be 1 to {POOLS_MAX} pools, not {}",
-                entries.len()
-            ),
-            help,
-        );
+        value.refuse(format!("there must be 1 to {POOLS_MAX} pools, not {}", entries.len()), help);
     }
     entries.iter().map(read_pool).collect()
 }
@@ -238,18 +212,10 @@ pub(crate) fn read_pools(root: &mut TableReader<'_>) -> Vec<Pool> {
 fn read_pool(entry: &Value<'_>) -> Pool {
     let name = entry.key;
     let fits = (1..=Pool::NAME_LENGTH_MAX).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
     if !fits {
-        let reason = format!(
-            "the name of a pool is 1 to {} of a-z, 0-9, - and _",
-            Pool::NAME_LENGTH_MAX
-        );
-        let kind = ErrorKind::BadValue {
-            key: name.to_owned(),
-            reason,
-        };
+        let reason = format!("the name of a pool is 1 to {} of a-z, 0-9, - and _", Pool::NAME_LENGTH_MAX);
+        let kind = ErrorKind::BadValue { key: name.to_owned(), reason };
         entry.report.push(kind, entry.key_span.clone(), None);
     }
     let mut pool = Pool::with_instances(name, Vec::new());
@@ -260,11 +226,8 @@ fn read_pool(entry: &Value<'_>) -> Pool {
     pool.instances = read_instances(&mut reader);
     pool.health = read_health(&mut reader);
     pool.outlier = read_outlier(&mut reader);
-    pool.panic_threshold_percent = reader.integer(
-        "panic_threshold_percent",
-        pool.panic_threshold_percent,
-        &Pool::PANIC_THRESHOLD_PERCENT_BOUNDS,
-    );
+    pool.panic_threshold_percent =
+        reader.integer("panic_threshold_percent", pool.panic_threshold_percent, &Pool::PANIC_THRESHOLD_PERCENT_BOUNDS);
     pool.affinity = read_affinity(&mut reader);
     let modes = [
         ("token", Word::Means(SessionMode::Token)),
@@ -299,11 +262,7 @@ fn read_instances(reader: &mut TableReader<'_>) -> Vec<Instance> {
         return Vec::new();
     };
     if elements.is_empty() || elements.len() > Pool::INSTANCES_MAX {
-        let reason = format!(
-            "a pool has 1 to {} instances, not {}",
-            Pool::INSTANCES_MAX,
-            elements.len()
-        );
+        let reason = format!("a pool has 1 to {} instances, not {}", Pool::INSTANCES_MAX, elements.len());
         value.refuse(reason, None);
         return Vec::new();
     }
@@ -317,9 +276,7 @@ fn read_instances(reader: &mut TableReader<'_>) -> Vec<Instance> {
             Some(first) => {
                 let what = format!("the instance {}", instance.address);
                 let help = Some("to send it more requests, give it a weight".to_owned());
-                element
-                    .report
-                    .push_duplicate(what, element.span(), first.clone(), help);
+                element.report.push_duplicate(what, element.span(), first.clone(), help);
             }
             None => {
                 seen.insert(instance.address, element.span());
@@ -340,10 +297,7 @@ fn read_instance(element: &Value<'_>) -> Option<Instance> {
     }
     let mut reader = element.table("an instance")?;
     let address = reader
-        .required(
-            "address",
-            "write { address = \"10.0.0.1:4001\", weight = 2 }",
-        )
+        .required("address", "write { address = \"10.0.0.1:4001\", weight = 2 }")
         .and_then(|value| read_address(&value, AddressUse::Connect));
     let weight = reader.integer("weight", 1, &Instance::WEIGHT_BOUNDS);
     let version = reader.value("version").and_then(|value| {
@@ -351,22 +305,12 @@ fn read_instance(element: &Value<'_>) -> Option<Instance> {
         let fits = (1..=Instance::VERSION_LENGTH_MAX).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_graphic());
         if !fits {
-            value.refuse(
-                format!(
-                    "a version is 1 to {} visible ASCII characters",
-                    Instance::VERSION_LENGTH_MAX
-                ),
-                None,
-            );
+            value.refuse(format!("a version is 1 to {} visible ASCII characters", Instance::VERSION_LENGTH_MAX), None);
         }
         fits.then(|| text.to_owned())
     });
     reader.finish();
-    address.map(|address| Instance {
-        address,
-        weight,
-        version,
-    })
+    address.map(|address| Instance { address, weight, version })
 }
 
 fn read_health(pool: &mut TableReader<'_>) -> Option<HealthCheck> {
@@ -376,9 +320,7 @@ fn read_health(pool: &mut TableReader<'_>) -> Option<HealthCheck> {
     let probe = match (&path, &tcp) {
         (Some(_), Some(tcp)) => {
             let reason = "`path` and `tcp` are two kinds of health check; give one".to_owned();
-            reader
-                .report()
-                .push(ErrorKind::Conflict { reason }, tcp.key_span.clone(), None);
+            reader.report().push(ErrorKind::Conflict { reason }, tcp.key_span.clone(), None);
             None
         }
         (Some(path), None) => read_probe_path(path),
@@ -391,14 +333,9 @@ fn read_health(pool: &mut TableReader<'_>) -> Option<HealthCheck> {
             None => None,
         },
         (None, None) => {
-            let kind = ErrorKind::Missing {
-                key: "path",
-                table: reader.name().to_owned(),
-            };
+            let kind = ErrorKind::Missing { key: "path", table: reader.name().to_owned() };
             let help = "write health = { path = \"/health\" }, or { tcp = true } to only connect";
-            reader
-                .report()
-                .push(kind, reader.span(), Some(help.to_owned()));
+            reader.report().push(kind, reader.span(), Some(help.to_owned()));
             None
         }
     };
@@ -416,19 +353,14 @@ fn read_health(pool: &mut TableReader<'_>) -> Option<HealthCheck> {
 
 fn read_probe_path(value: &Value<'_>) -> Option<Probe> {
     let text = value.string()?;
-    let fits = text.starts_with('/')
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let fits = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     if !fits {
         value.refuse(
             format!("{text:?} is not a path"),
             Some("a path starts with / and holds visible ASCII characters only".to_owned()),
         );
     }
-    fits.then(|| Probe::Http {
-        path: text.to_owned(),
-    })
+    fits.then(|| Probe::Http { path: text.to_owned() })
 }
 
 fn read_outlier(pool: &mut TableReader<'_>) -> Outlier {
@@ -465,22 +397,13 @@ fn read_affinity(pool: &mut TableReader<'_>) -> Affinity {
         match method {
             "cookie" if text == "cookie" => {}
             "source-ip" | "header" | "query" | "app-cookie" => {
-                by.refuse_for_now(
-                    format_args!("by = \"{method}\""),
-                    Some("use \"cookie\"".to_owned()),
-                );
+                by.refuse_for_now(format_args!("by = \"{method}\""), Some("use \"cookie\"".to_owned()));
             }
-            _ => by.refuse(
-                format!("{text:?} is no kind of affinity"),
-                Some("use \"cookie\"".to_owned()),
-            ),
+            _ => by.refuse(format!("{text:?} is no kind of affinity"), Some("use \"cookie\"".to_owned())),
         }
     }
-    let words = [
-        ("repin", Word::Means(())),
-        ("fail", Word::Later("use \"repin\"")),
-        ("wait", Word::Later("use \"repin\"")),
-    ];
+    let words =
+        [("repin", Word::Means(())), ("fail", Word::Later("use \"repin\"")), ("wait", Word::Later("use \"repin\""))];
     reader.word("when_down", &words, ());
     let ttl = reader.duration("ttl", Affinity::TTL_DEFAULT, &Sessions::LIFETIME_BOUNDS);
     reader.finish();

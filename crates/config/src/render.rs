@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
-};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 
 use crate::error::{ConfigError, ConfigErrors, Span};
 
@@ -13,22 +11,12 @@ const WIDTH_MIN: usize = 40;
 
 /// Renders every error, then one closing line.
 pub(crate) fn render(errors: &ConfigErrors, colour: bool, width: usize) -> String {
-    let theme = if colour {
-        GraphicalTheme::unicode()
-    } else {
-        GraphicalTheme::unicode_nocolor()
-    };
-    let handler = GraphicalReportHandler::new_themed(theme)
-        .with_links(false)
-        .with_width(width.max(WIDTH_MIN));
+    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(width.max(WIDTH_MIN));
     let source = NamedSource::new(errors.file(), errors.source_shared());
     let mut rendered = String::new();
     for error in errors.errors() {
-        let view = View {
-            error,
-            text: errors.source_text(),
-            source: &source,
-        };
+        let view = View { error, text: errors.source_text(), source: &source };
         // A `String` takes everything that is written to it; were the handler itself to fail, the compact form stands in.
         if handler.render_report(&mut rendered, &view).is_err() {
             rendered.push_str(&error.to_string());
@@ -72,9 +60,10 @@ impl Diagnostic for View<'_> {
             return None;
         }
         let primary = LabeledSpan::new_primary_with_span(None, shown(self.text, self.error.span()));
-        let first = self.error.first().map(|span| {
-            LabeledSpan::new_with_span(Some("first here".to_owned()), shown(self.text, span))
-        });
+        let first = self
+            .error
+            .first()
+            .map(|span| LabeledSpan::new_with_span(Some("first here".to_owned()), shown(self.text, span)));
         Some(Box::new(first.into_iter().chain([primary])))
     }
 }

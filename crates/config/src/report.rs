@@ -18,21 +18,10 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn push(&self, kind: ErrorKind, span: Span, help: Option<String>) {
-        self.findings.borrow_mut().push(Finding {
-            kind,
-            span,
-            first: None,
-            help,
-        });
+        self.findings.borrow_mut().push(Finding { kind, span, first: None, help });
     }
 
-    pub(crate) fn push_duplicate(
-        &self,
-        what: String,
-        span: Span,
-        first: Span,
-        help: Option<String>,
-    ) {
+    pub(crate) fn push_duplicate(&self, what: String, span: Span, first: Span, help: Option<String>) {
         self.findings.borrow_mut().push(Finding {
             kind: ErrorKind::Duplicate { what },
             span,
@@ -70,11 +59,8 @@ fn is_syntax(finding: &Finding) -> bool {
 fn drop_follow_ups(text: &str, findings: &mut Vec<Finding>) {
     let starts = line_starts(text);
     let line_of = |at: usize| starts.partition_point(|start| *start <= at);
-    let mut broken_lines: Vec<usize> = findings
-        .iter()
-        .filter(|finding| is_syntax(finding))
-        .map(|finding| line_of(finding.span.start))
-        .collect();
+    let mut broken_lines: Vec<usize> =
+        findings.iter().filter(|finding| is_syntax(finding)).map(|finding| line_of(finding.span.start)).collect();
     if broken_lines.is_empty() {
         return;
     }
@@ -87,13 +73,8 @@ fn drop_follow_ups(text: &str, findings: &mut Vec<Finding>) {
             return std::mem::replace(&mut last_syntax_line, line) != line;
         }
         // What is missing may stand on the line that could not be read.
-        let may_follow = matches!(
-            finding.kind,
-            ErrorKind::Missing { .. } | ErrorKind::UnknownPool { .. }
-        );
-        !may_follow
-            && broken_lines.binary_search(&line).is_err()
-            && orphans.binary_search(&line).is_err()
+        let may_follow = matches!(finding.kind, ErrorKind::Missing { .. } | ErrorKind::UnknownPool { .. });
+        !may_follow && broken_lines.binary_search(&line).is_err() && orphans.binary_search(&line).is_err()
     });
 }
 
@@ -115,12 +96,8 @@ fn lines_of_broken_tables(text: &str, broken_lines: &[usize]) -> Vec<usize> {
 fn blank_message(finding: &mut Finding) {
     match &mut finding.kind {
         ErrorKind::UnknownKey { key, .. } => *key = blank_urls(key),
-        ErrorKind::BadValue { reason, .. } | ErrorKind::Conflict { reason } => {
-            *reason = blank_urls(reason)
-        }
-        ErrorKind::Duplicate { what } | ErrorKind::NotInThisVersion { what } => {
-            *what = blank_urls(what)
-        }
+        ErrorKind::BadValue { reason, .. } | ErrorKind::Conflict { reason } => *reason = blank_urls(reason),
+        ErrorKind::Duplicate { what } | ErrorKind::NotInThisVersion { what } => *what = blank_urls(what),
         ErrorKind::UnknownPool { name } => *name = blank_urls(name),
         _ => {}
     }
@@ -135,10 +112,7 @@ fn blank_source(text: &str, secrets: &[Span]) -> String {
             continue;
         };
         let Some(at) = value.rfind('@') else { continue };
-        let quotes = value
-            .bytes()
-            .take_while(|byte| matches!(byte, b'"' | b'\''))
-            .count();
+        let quotes = value.bytes().take_while(|byte| matches!(byte, b'"' | b'\'')).count();
         let asterisks: String = value[quotes..at].chars().map(asterisks_for).collect();
         blanked.replace_range(span.start + quotes..span.start + at, &asterisks);
     }

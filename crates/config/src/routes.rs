@@ -30,12 +30,7 @@ pub struct Route {
 impl Route {
     /// A route for every request.
     pub(crate) fn everything(pool: PoolId) -> Self {
-        Self {
-            host: None,
-            path: PathPattern::default(),
-            pool,
-            session_cookie: SessionCookie::default(),
-        }
+        Self { host: None, path: PathPattern::default(), pool, session_cookie: SessionCookie::default() }
     }
 }
 
@@ -104,10 +99,7 @@ pub(crate) fn read_routes(root: &mut TableReader<'_>, pools: &[Pool]) -> Vec<Rou
         return Vec::new();
     };
     if elements.is_empty() || elements.len() > ROUTES_MAX {
-        let reason = format!(
-            "there must be 1 to {ROUTES_MAX} routes, not {}",
-            elements.len()
-        );
+        let reason = format!("there must be 1 to {ROUTES_MAX} routes, not {}", elements.len());
         value.refuse(reason, Some(HELP.to_owned()));
         return Vec::new();
     }
@@ -126,13 +118,8 @@ pub(crate) fn read_routes(root: &mut TableReader<'_>, pools: &[Pool]) -> Vec<Rou
         if let Some(first) = seen.get(&pattern) {
             let host = pattern.0.map_or_else(String::new, |host| host.to_string());
             let what = format!("the route for {host}{}", pattern.1);
-            let help = Some(
-                "routes are matched most specific first, so one of them would never be used"
-                    .to_owned(),
-            );
-            element
-                .report
-                .push_duplicate(what, span, first.clone(), help);
+            let help = Some("routes are matched most specific first, so one of them would never be used".to_owned());
+            element.report.push_duplicate(what, span, first.clone(), help);
         } else {
             seen.insert(pattern, span);
             routes.push(route);
@@ -145,14 +132,8 @@ pub(crate) fn read_routes(root: &mut TableReader<'_>, pools: &[Pool]) -> Vec<Rou
 fn routes_left_out(root: &TableReader<'_>, pools: &[Pool]) -> Vec<Route> {
     if pools.len() > 1 {
         let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
-        let kind = ErrorKind::Missing {
-            key: "routes",
-            table: root.name().to_owned(),
-        };
-        let help = format!(
-            "say which requests go to which pool: {}",
-            listed(&names, '"')
-        );
+        let kind = ErrorKind::Missing { key: "routes", table: root.name().to_owned() };
+        let help = format!("say which requests go to which pool: {}", listed(&names, '"'));
         root.report().push(kind, root.span(), Some(help));
     }
     vec![Route::everything(PoolId(0))]
@@ -162,28 +143,16 @@ fn routes_left_out(root: &TableReader<'_>, pools: &[Pool]) -> Vec<Route> {
 fn read_route(reader: &mut TableReader<'_>, pools: &[Pool]) -> Option<(Route, Span)> {
     let host = reader.value("host");
     let path = reader.value("path");
-    let span = path
-        .as_ref()
-        .or(host.as_ref())
-        .map_or_else(|| reader.span(), Value::span);
+    let span = path.as_ref().or(host.as_ref()).map_or_else(|| reader.span(), Value::span);
     let host = host.map(|value| read_pattern(&value, parse_host));
     let path = path.map(|value| read_pattern(&value, parse_path));
     let pool = reader
         .required("pool", "write pool = \"NAME\" for one of the [pools.NAME]")
         .and_then(|value| read_pool_name(&value, pools));
-    let words = [
-        ("strip", Word::Means(SessionCookie::Strip)),
-        ("forward", Word::Means(SessionCookie::Forward)),
-    ];
+    let words = [("strip", Word::Means(SessionCookie::Strip)), ("forward", Word::Means(SessionCookie::Forward))];
     let session_cookie = reader.word("session_cookie", &words, SessionCookie::default());
-    reader.unsupported(
-        "identify",
-        Some("sessions are identified by their cookie on every route"),
-    );
-    reader.unsupported(
-        "require",
-        Some("check roles in the application, which gets them with the session"),
-    );
+    reader.unsupported("identify", Some("sessions are identified by their cookie on every route"));
+    reader.unsupported("require", Some("check roles in the application, which gets them with the session"));
     reader.unsupported("limit", None);
     reader.unsupported("idempotency", None);
     reader.unsupported("session", Some("every route follows [sessions]"));
@@ -215,13 +184,9 @@ fn read_pool_name(value: &Value<'_>, pools: &[Pool]) -> Option<PoolId> {
         return None;
     }
     let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
-    let help = nearest(name, &names).map_or_else(
-        || format!("the pools are {}", listed(&names, '"')),
-        |near| format!("did you mean \"{near}\"?"),
-    );
-    let kind = ErrorKind::UnknownPool {
-        name: name.to_owned(),
-    };
+    let help = nearest(name, &names)
+        .map_or_else(|| format!("the pools are {}", listed(&names, '"')), |near| format!("did you mean \"{near}\"?"));
+    let kind = ErrorKind::UnknownPool { name: name.to_owned() };
     value.report.push(kind, value.span(), Some(help));
     None
 }
@@ -256,15 +221,9 @@ fn parse_host(text: &str) -> Result<HostPattern, PatternError> {
     let lower = text.to_ascii_lowercase();
     let host = lower.strip_suffix('.').unwrap_or(&lower);
     if host == "*" {
-        return PatternError::new(
-            "\"*\" is not a host",
-            Some("leave `host` out for every host".to_owned()),
-        );
+        return PatternError::new("\"*\" is not a host", Some("leave `host` out for every host".to_owned()));
     }
-    if let Some(inner) = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return match inner.parse::<Ipv6Addr>() {
             Ok(address) => Ok(HostPattern::Exact(format!("[{address}]"))),
             Err(_) => PatternError::new(format!("{text:?} is not an IPv6 address"), None),
@@ -282,9 +241,7 @@ fn parse_host(text: &str) -> Result<HostPattern, PatternError> {
     };
     let label_fits = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     if name.len() > HOST_LENGTH_MAX || !name.split('.').all(label_fits) {
         let help = if name.is_ascii() {
@@ -292,17 +249,10 @@ fn parse_host(text: &str) -> Result<HostPattern, PatternError> {
         } else {
             "write international names as browsers send them, like \"xn--bcher-kva.example\""
         };
-        return PatternError::new(
-            format!("{text:?} is not a host name"),
-            Some(help.to_owned()),
-        );
+        return PatternError::new(format!("{text:?} is not a host name"), Some(help.to_owned()));
     }
     let name = name.to_owned();
-    Ok(if wildcard {
-        HostPattern::Wildcard(name)
-    } else {
-        HostPattern::Exact(name)
-    })
+    Ok(if wildcard { HostPattern::Wildcard(name) } else { HostPattern::Exact(name) })
 }
 
 fn parse_path(text: &str) -> Result<PathPattern, PatternError> {
@@ -320,10 +270,7 @@ fn parse_path(text: &str) -> Result<PathPattern, PatternError> {
         );
     }
     if text.split('/').any(|segment| matches!(segment, "." | "..")) {
-        return PatternError::new(
-            format!("{text:?} has a segment that no request keeps"),
-            None,
-        );
+        return PatternError::new(format!("{text:?} has a segment that no request keeps"), None);
     }
     match text.split_once('*') {
         None => Ok(PathPattern::Exact(text.to_owned())),
@@ -370,10 +317,7 @@ mod tests {
             ("shop.example.com.", exact("shop.example.com")),
             ("10.0.0.1", exact("10.0.0.1")),
             ("[0:0::1]", exact("[::1]")),
-            (
-                "*.example.com",
-                Ok(HostPattern::Wildcard("example.com".to_owned())),
-            ),
+            ("*.example.com", Ok(HostPattern::Wildcard("example.com".to_owned()))),
             ("*", Err("not a host")),
             ("shop.*.com", Err("not a host name")),
             ("shop.example.com:8080", Err("not a host name")),
@@ -386,11 +330,7 @@ mod tests {
         }
     }
 
-    fn check<T: fmt::Debug + PartialEq>(
-        parsed: Result<T, PatternError>,
-        expected: Result<T, &str>,
-        text: &str,
-    ) {
+    fn check<T: fmt::Debug + PartialEq>(parsed: Result<T, PatternError>, expected: Result<T, &str>, text: &str) {
         match (&parsed, &expected) {
             (Ok(pattern), Ok(wanted)) => assert_eq!(pattern, wanted, "{text}"),
             (Err(error), Err(part)) => assert!(error.reason.contains(part), "{text}: {error:?}"),

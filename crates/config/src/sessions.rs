@@ -33,11 +33,9 @@ pub struct Sessions {
 impl Sessions {
     /// Bounds of [`Sessions::idle`] and [`Sessions::absolute`]. Browsers drop cookies after 400 days
     /// (RFC 6265bis, section 5.5).
-    pub const LIFETIME_BOUNDS: RangeInclusive<Duration> =
-        Duration::from_secs(1)..=Duration::from_secs(400 * 86_400);
+    pub const LIFETIME_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(400 * 86_400);
     /// Bounds of [`Sessions::touch`].
-    pub const TOUCH_BOUNDS: RangeInclusive<Duration> =
-        Duration::from_millis(100)..=Duration::from_secs(3_600);
+    pub const TOUCH_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3_600);
     /// Bounds of [`Sessions::payload_bytes`].
     pub const PAYLOAD_BYTES_BOUNDS: RangeInclusive<u64> = 1_024..=1_048_576;
 }
@@ -157,10 +155,7 @@ impl Default for Sessions {
 
 impl Default for StoreUrl {
     fn default() -> Self {
-        Self::Embedded {
-            path: PathBuf::from("./cloakroom-data"),
-            sync: Sync::default(),
-        }
+        Self::Embedded { path: PathBuf::from("./cloakroom-data"), sync: Sync::default() }
     }
 }
 
@@ -189,10 +184,7 @@ impl fmt::Display for CookieName {
 
 pub(crate) fn read_sessions(mut reader: TableReader<'_>) -> Sessions {
     let default = Sessions::default();
-    let errors = [
-        ("discard", Word::Means(ServerError::Discard)),
-        ("commit", Word::Means(ServerError::Commit)),
-    ];
+    let errors = [("discard", Word::Means(ServerError::Discard)), ("commit", Word::Means(ServerError::Commit))];
     let sites = [
         ("lax", Word::Means(SameSite::Lax)),
         ("strict", Word::Means(SameSite::Strict)),
@@ -201,9 +193,8 @@ pub(crate) fn read_sessions(mut reader: TableReader<'_>) -> Sessions {
     let store = reader.value("store").and_then(|value| read_store(&value));
     let cookie = reader.value("cookie").and_then(|value| read_cookie(&value));
     let [idle, touch, absolute] = read_lifetimes(&mut reader, &default);
-    let payload_bytes = reader
-        .size("payload_bytes", &Sessions::PAYLOAD_BYTES_BOUNDS)
-        .and_then(|bytes| usize::try_from(bytes).ok());
+    let payload_bytes =
+        reader.size("payload_bytes", &Sessions::PAYLOAD_BYTES_BOUNDS).and_then(|bytes| usize::try_from(bytes).ok());
     let sessions = Sessions {
         store: store.unwrap_or(default.store),
         cookie: cookie.unwrap_or(default.cookie),
@@ -221,9 +212,7 @@ pub(crate) fn read_sessions(mut reader: TableReader<'_>) -> Sessions {
 }
 
 fn read_cookie(value: &Value<'_>) -> Option<CookieName> {
-    CookieName::new(value.string()?)
-        .map_err(|error| value.refuse(error.to_string(), None))
-        .ok()
+    CookieName::new(value.string()?).map_err(|error| value.refuse(error.to_string(), None)).ok()
 }
 
 /// Idle, touch and absolute: each within its bounds, and in their order.
@@ -242,16 +231,12 @@ fn read_lifetimes(reader: &mut TableReader<'_>, default: &Sessions) -> [Duration
     let (absolute, absolute_span) = read("absolute", default.absolute, &Sessions::LIFETIME_BOUNDS);
     let conflict = |reason: String, span: Option<_>| {
         let span = span.unwrap_or_else(|| reader.span());
-        reader
-            .report()
-            .push(ErrorKind::Conflict { reason }, span, None);
+        reader.report().push(ErrorKind::Conflict { reason }, span, None);
     };
     if usable && touch >= idle {
         let (touch, idle) = (format_duration(touch), format_duration(idle));
         conflict(
-            format!(
-                "`touch` ({touch}) must be shorter than `idle` ({idle}), or sessions in use would expire"
-            ),
+            format!("`touch` ({touch}) must be shorter than `idle` ({idle}), or sessions in use would expire"),
             touch_span.or_else(|| idle_span.clone()),
         );
     }
@@ -266,12 +251,7 @@ fn read_lifetimes(reader: &mut TableReader<'_>, default: &Sessions) -> [Duration
 }
 
 /// A key of which this version does one value; the others may carry a parameter after a colon.
-fn read_only_choice(
-    reader: &mut TableReader<'_>,
-    key: &'static str,
-    only: &'static str,
-    later: &[&'static str],
-) {
+fn read_only_choice(reader: &mut TableReader<'_>, key: &'static str, only: &'static str, later: &[&'static str]) {
     let Some(value) = reader.value(key) else {
         return;
     };
@@ -284,25 +264,13 @@ fn read_only_choice(
         let help = format!("leave it out, or set it to \"{only}\"");
         value.refuse_for_now(format_args!("{key} = \"{word}\""), Some(help));
     } else {
-        value.refuse(
-            format!("{text:?} is not \"{only}\", the one value of this version"),
-            None,
-        );
+        value.refuse(format!("{text:?} is not \"{only}\", the one value of this version"), None);
     }
 }
 
 /// Schemes of stores that are part of the language and not of this version.
-const STORES_LATER: [&str; 9] = [
-    "redis",
-    "rediss",
-    "redis+sentinel",
-    "redis+cluster",
-    "postgres",
-    "postgresql",
-    "mysql",
-    "memcached",
-    "sealed",
-];
+const STORES_LATER: [&str; 9] =
+    ["redis", "rediss", "redis+sentinel", "redis+cluster", "postgres", "postgresql", "mysql", "memcached", "sealed"];
 
 /// Reads a store URL. Its text is never part of a message, since it may hold a password.
 fn read_store(value: &Value<'_>) -> Option<StoreUrl> {
@@ -310,33 +278,21 @@ fn read_store(value: &Value<'_>) -> Option<StoreUrl> {
     let text = value.string()?;
     value.report.mark_secret(value.span());
     let Some((scheme, rest)) = text.split_once(':') else {
-        value.refuse(
-            "a store is written as a scheme, a colon and a place",
-            example(),
-        );
+        value.refuse("a store is written as a scheme, a colon and a place", example());
         return None;
     };
     if STORES_LATER.contains(&scheme) {
-        value.refuse_for_now(
-            format_args!("store = \"{scheme}:\""),
-            Some("use \"embedded:\"".to_owned()),
-        );
+        value.refuse_for_now(format_args!("store = \"{scheme}:\""), Some("use \"embedded:\"".to_owned()));
         return None;
     }
     if scheme != "embedded" {
         let near = nearest(scheme, &["embedded"]).map(|near| format!("did you mean \"{near}:\"?"));
-        value.refuse(
-            "the scheme of the store is not known",
-            near.or_else(example),
-        );
+        value.refuse("the scheme of the store is not known", near.or_else(example));
         return None;
     }
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     if path.is_empty() || path.starts_with("//") || path.contains('\0') {
-        value.refuse(
-            "the embedded store needs the path of a directory",
-            example(),
-        );
+        value.refuse("the embedded store needs the path of a directory", example());
         return None;
     }
     let mut sync = Sync::default();
@@ -347,19 +303,13 @@ fn read_store(value: &Value<'_>) -> Option<StoreUrl> {
             _ => {
                 value.refuse(
                     "the embedded store has one option",
-                    Some(format!(
-                        "write one of {}",
-                        listed(&["?sync=disk", "?sync=os"], '"')
-                    )),
+                    Some(format!("write one of {}", listed(&["?sync=disk", "?sync=os"], '"'))),
                 );
                 return None;
             }
         };
     }
-    Some(StoreUrl::Embedded {
-        path: PathBuf::from(path),
-        sync,
-    })
+    Some(StoreUrl::Embedded { path: PathBuf::from(path), sync })
 }
 
 /// `tchar` of RFC 9110 section 5.6.2.

@@ -43,20 +43,8 @@ pub(crate) enum Word<T> {
 }
 
 impl<'a> TableReader<'a> {
-    pub(crate) fn new(
-        table: &'a DeTable<'a>,
-        name: String,
-        span: Span,
-        report: &'a Report,
-    ) -> Self {
-        Self {
-            table,
-            name,
-            span,
-            known: Vec::new(),
-            unsupported: Vec::new(),
-            report,
-        }
+    pub(crate) fn new(table: &'a DeTable<'a>, name: String, span: Span, report: &'a Report) -> Self {
+        Self { table, name, span, known: Vec::new(), unsupported: Vec::new(), report }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -83,8 +71,7 @@ impl<'a> TableReader<'a> {
         if value.is_none() {
             let table = self.name.clone();
             let help = Some(help.to_owned());
-            self.report
-                .push(ErrorKind::Missing { key, table }, self.span(), help);
+            self.report.push(ErrorKind::Missing { key, table }, self.span(), help);
         }
         value
     }
@@ -101,21 +88,12 @@ impl<'a> TableReader<'a> {
         default: Duration,
         bounds: &RangeInclusive<Duration>,
     ) -> Duration {
-        self.value(key)
-            .and_then(|value| value.duration(bounds))
-            .unwrap_or(default)
+        self.value(key).and_then(|value| value.duration(bounds)).unwrap_or(default)
     }
 
     /// A whole number within bounds, or its default.
-    pub(crate) fn integer(
-        &mut self,
-        key: &'static str,
-        default: u32,
-        bounds: &RangeInclusive<u32>,
-    ) -> u32 {
-        self.value(key)
-            .and_then(|value| value.integer(bounds))
-            .unwrap_or(default)
+    pub(crate) fn integer(&mut self, key: &'static str, default: u32, bounds: &RangeInclusive<u32>) -> u32 {
+        self.value(key).and_then(|value| value.integer(bounds)).unwrap_or(default)
     }
 
     /// A size in bytes within bounds; `None` when it is absent or wrong.
@@ -124,15 +102,8 @@ impl<'a> TableReader<'a> {
     }
 
     /// One of a closed set of words, or its default.
-    pub(crate) fn word<T: Copy>(
-        &mut self,
-        key: &'static str,
-        words: &[(&'static str, Word<T>)],
-        default: T,
-    ) -> T {
-        self.value(key)
-            .and_then(|value| value.word(words))
-            .unwrap_or(default)
+    pub(crate) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&'static str, Word<T>)], default: T) -> T {
+        self.value(key).and_then(|value| value.word(words)).unwrap_or(default)
     }
 
     /// A key of the language that this version cannot honour: an error when it is there.
@@ -140,11 +111,7 @@ impl<'a> TableReader<'a> {
         self.unsupported.push(key);
         if let Some(value) = self.peek(key) {
             let what = format!("`{key}`");
-            self.report.push(
-                ErrorKind::NotInThisVersion { what },
-                value.key_span,
-                help.map(str::to_owned),
-            );
+            self.report.push(ErrorKind::NotInThisVersion { what }, value.key_span, help.map(str::to_owned));
         }
     }
 
@@ -153,12 +120,7 @@ impl<'a> TableReader<'a> {
         let mut entries: Vec<Value<'a>> = self
             .table
             .iter()
-            .map(|(key, value)| Value {
-                key: key.get_ref(),
-                key_span: key.span(),
-                value,
-                report: self.report,
-            })
+            .map(|(key, value)| Value { key: key.get_ref(), key_span: key.span(), value, report: self.report })
             .collect();
         entries.sort_by_key(|entry| entry.key_span.start);
         entries
@@ -175,10 +137,7 @@ impl<'a> TableReader<'a> {
                 || format!("the keys of {} are {}", self.name, listed(&self.known, '`')),
                 |known| format!("did you mean `{known}`?"),
             );
-            let kind = ErrorKind::UnknownKey {
-                key: name.to_owned(),
-                table: self.name.clone(),
-            };
+            let kind = ErrorKind::UnknownKey { key: name.to_owned(), table: self.name.clone() };
             self.report.push(kind, key.span(), Some(help));
         }
     }
@@ -186,12 +145,7 @@ impl<'a> TableReader<'a> {
     /// The value under a key, without making the key a known one.
     pub(crate) fn peek(&self, key: &'static str) -> Option<Value<'a>> {
         let (found, value) = self.table.get_key_value(key)?;
-        Some(Value {
-            key,
-            key_span: found.span(),
-            value,
-            report: self.report,
-        })
+        Some(Value { key, key_span: found.span(), value, report: self.report })
     }
 }
 
@@ -210,26 +164,18 @@ impl<'a> Value<'a> {
 
     /// Reports the value as senseless.
     pub(crate) fn refuse(&self, reason: impl Into<String>, help: Option<String>) {
-        let kind = ErrorKind::BadValue {
-            key: self.key.to_owned(),
-            reason: reason.into(),
-        };
+        let kind = ErrorKind::BadValue { key: self.key.to_owned(), reason: reason.into() };
         self.report.push(kind, self.span(), help);
     }
 
     /// Reports the value as part of the language that this version cannot do.
     pub(crate) fn refuse_for_now(&self, what: impl Display, help: Option<String>) {
         let what = format!("`{what}`");
-        self.report
-            .push(ErrorKind::NotInThisVersion { what }, self.span(), help);
+        self.report.push(ErrorKind::NotInThisVersion { what }, self.span(), help);
     }
 
     pub(crate) fn wrong_type(&self, expected: &'static str, help: Option<String>) {
-        let kind = ErrorKind::WrongType {
-            key: self.key.to_owned(),
-            expected,
-            found: type_name(self.value.get_ref()),
-        };
+        let kind = ErrorKind::WrongType { key: self.key.to_owned(), expected, found: type_name(self.value.get_ref()) };
         self.report.push(kind, self.span(), help);
     }
 
@@ -255,12 +201,7 @@ impl<'a> Value<'a> {
             return None;
         };
         // An inline table is the place of its errors; of a `[header]` the parser knows only the place of the header.
-        Some(TableReader::new(
-            table,
-            name.to_owned(),
-            self.span(),
-            self.report,
-        ))
+        Some(TableReader::new(table, name.to_owned(), self.span(), self.report))
     }
 
     /// The elements of a list; a single value stands for a list of one.
@@ -287,12 +228,8 @@ impl<'a> Value<'a> {
     }
 
     pub(crate) fn duration(&self, bounds: &RangeInclusive<Duration>) -> Option<Duration> {
-        let example = || {
-            Some(
-                "write a number and its unit, like \"150ms\", \"30s\", \"5m\", \"24h\" or \"30d\""
-                    .to_owned(),
-            )
-        };
+        let example =
+            || Some("write a number and its unit, like \"150ms\", \"30s\", \"5m\", \"24h\" or \"30d\"".to_owned());
         let Some(text) = self.value.get_ref().as_str() else {
             self.wrong_type("a duration in quotes", example());
             return None;
@@ -305,8 +242,7 @@ impl<'a> Value<'a> {
     }
 
     pub(crate) fn size(&self, bounds: &RangeInclusive<u64>) -> Option<u64> {
-        let example =
-            || Some("write a number of bytes, or a size like \"64KiB\" or \"1MiB\"".to_owned());
+        let example = || Some("write a number of bytes, or a size like \"64KiB\" or \"1MiB\"".to_owned());
         let size = match self.value.get_ref() {
             DeValue::Integer(_) => {
                 let Ok(size) = u64::try_from(self.signed()?) else {
@@ -342,18 +278,12 @@ impl<'a> Value<'a> {
         match words.iter().find(|(name, _)| *name == text) {
             Some((_, Word::Means(meaning))) => Some(*meaning),
             Some((name, Word::Later(instead))) => {
-                self.refuse_for_now(
-                    format_args!("{} = \"{name}\"", self.key),
-                    Some((*instead).to_owned()),
-                );
+                self.refuse_for_now(format_args!("{} = \"{name}\"", self.key), Some((*instead).to_owned()));
                 None
             }
             None => {
-                let usable: Vec<&'static str> = words
-                    .iter()
-                    .filter(|(_, word)| matches!(word, Word::Means(_)))
-                    .map(|(name, _)| *name)
-                    .collect();
+                let usable: Vec<&'static str> =
+                    words.iter().filter(|(_, word)| matches!(word, Word::Means(_))).map(|(name, _)| *name).collect();
                 self.refuse(
                     format!("{text:?} is not one of {}", listed(&usable, '"')),
                     nearest(text, &usable).map(|near| format!("did you mean \"{near}\"?")),
@@ -375,12 +305,7 @@ impl<'a> Value<'a> {
         number
     }
 
-    fn bounded<T: PartialOrd>(
-        &self,
-        value: T,
-        bounds: &RangeInclusive<T>,
-        show: fn(&T) -> String,
-    ) -> Option<T> {
+    fn bounded<T: PartialOrd>(&self, value: T, bounds: &RangeInclusive<T>, show: fn(&T) -> String) -> Option<T> {
         if bounds.contains(&value) {
             return Some(value);
         }
@@ -417,10 +342,7 @@ pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 
 /// The words in quotes, with commas between them.
 pub(crate) fn listed(words: &[&str], quote: char) -> String {
-    let quoted: Vec<String> = words
-        .iter()
-        .map(|word| format!("{quote}{word}{quote}"))
-        .collect();
+    let quoted: Vec<String> = words.iter().map(|word| format!("{quote}{word}{quote}")).collect();
     quoted.join(", ")
 }
 

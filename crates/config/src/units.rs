@@ -6,22 +6,11 @@
 use std::time::Duration;
 
 /// The units of a duration in milliseconds, largest first.
-const DURATION_UNITS: [(&str, u64); 5] = [
-    ("d", 24 * 60 * 60 * 1000),
-    ("h", 60 * 60 * 1000),
-    ("m", 60 * 1000),
-    ("s", 1000),
-    ("ms", 1),
-];
+const DURATION_UNITS: [(&str, u64); 5] =
+    [("d", 24 * 60 * 60 * 1000), ("h", 60 * 60 * 1000), ("m", 60 * 1000), ("s", 1000), ("ms", 1)];
 
 /// The units of a size in bytes, largest first.
-const SIZE_UNITS: [(&str, u64); 5] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// Reads `"150ms"`, `"30s"`, `"5m"`, `"24h"` or `"30d"`; `None` for anything else, or past 2^64 ms.
 pub fn parse_duration(text: &str) -> Option<Duration> {
@@ -61,10 +50,7 @@ fn format(number: u64, units: &[(&str, u64)]) -> String {
     units
         .iter()
         .find(|(_, factor)| number.is_multiple_of(*factor))
-        .map_or_else(
-            || number.to_string(),
-            |(unit, factor)| format!("{}{unit}", number / factor),
-        )
+        .map_or_else(|| number.to_string(), |(unit, factor)| format!("{}{unit}", number / factor))
 }
 
 #[cfg(test)]
@@ -92,11 +78,7 @@ mod tests {
             ("99999999999999999999s", None),
             ("18446744073709551615d", None),
         ] {
-            assert_eq!(
-                parse_duration(text),
-                milliseconds.map(Duration::from_millis),
-                "{text}"
-            );
+            assert_eq!(parse_duration(text), milliseconds.map(Duration::from_millis), "{text}");
         }
     }
 

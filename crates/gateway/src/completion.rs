@@ -12,8 +12,8 @@ use hyper::body::Incoming;
 use crate::clock;
 use crate::deadline::LazyDeadline;
 use crate::engine::hyper::Gate;
-use crate::upstream::Lease;
 use crate::telemetry::record::RequestRecord;
+use crate::upstream::Lease;
 use crate::worker::Worker;
 
 /// Where a request is being served.

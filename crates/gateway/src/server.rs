@@ -86,8 +86,11 @@ impl Gateway {
         let mut listeners: Vec<Vec<std::net::TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
         for address in &config.gateway.listen {
             let listener = ListenerKind::Clients;
-            let (address, bound) = listener::bind(*address, workers)
-                .map_err(|source| StartError::Listen { address: *address, listener, source })?;
+            let (address, bound) = listener::bind(*address, workers).map_err(|source| StartError::Listen {
+                address: *address,
+                listener,
+                source,
+            })?;
             listen.push(address);
             for (own, listener) in listeners.iter_mut().zip(bound) {
                 own.push(listener);
@@ -104,8 +107,7 @@ impl Gateway {
         let shared = Arc::new(Shared::new(config, keys, store, workers));
         let log = AccessLog::start(format, Arc::clone(&shared), Box::new(io::stdout())).map_err(StartError::Thread)?;
         let (stop, stopping) = watch::channel(false);
-        let mut gateway =
-            Self { shared, listen, admin, stop, workers: Vec::new(), control: None, log: Some(log) };
+        let mut gateway = Self { shared, listen, admin, stop, workers: Vec::new(), control: None, log: Some(log) };
         gateway.spawn_all(listeners, admin_listener.map(|(_, bound)| bound), token, &stopping)?;
         Ok(gateway)
     }

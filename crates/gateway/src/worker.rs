@@ -12,8 +12,8 @@ use cloakroom_config::Balance;
 use cloakroom_policy::retry::{self, RetryDecision};
 use cloakroom_policy::{Hop, Replay, RetryBudget, Sent};
 use http::HeaderName;
-use slab::Slab;
 use rand::{Rng as _, SeedableRng as _, TryRng as _};
+use slab::Slab;
 
 use crate::clock::{self, Now};
 use crate::completion::Place;
@@ -170,7 +170,9 @@ impl Worker {
             Hop::Client => None,
         };
         let given = given.filter(|value| {
-            value.len() <= REQUEST_ID_BYTES_MAX && !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_graphic)
+            value.len() <= REQUEST_ID_BYTES_MAX
+                && !value.is_empty()
+                && value.as_bytes().iter().all(u8::is_ascii_graphic)
         });
         let request_id = given.cloned().map(RequestId::Given).unwrap_or_else(|| {
             let mut random = self.random.borrow_mut();

@@ -283,8 +283,14 @@ pub(crate) mod tests {
             let lookup = URL_SAFE_NO_PAD.encode([9; 32]);
             assert!(!format!("{error:?} {error}").contains(&lookup[..8]), "cut at {cut}");
         }
-        assert!(matches!(KeyRing::parse(&text.replace("\"format\": 1", "\"format\": 2")), Err(KeyRingError::NewerFormat { found: 2 })));
-        assert!(matches!(KeyRing::parse(&text.replace("active", "verify")), Err(KeyRingError::Keys { active: 0, total: 1 })));
+        assert!(matches!(
+            KeyRing::parse(&text.replace("\"format\": 1", "\"format\": 2")),
+            Err(KeyRingError::NewerFormat { found: 2 })
+        ));
+        assert!(matches!(
+            KeyRing::parse(&text.replace("active", "verify")),
+            Err(KeyRingError::Keys { active: 0, total: 1 })
+        ));
     }
 
     /// If two rings agreed on a store key, one fleet's store would open another's sessions.

@@ -75,8 +75,11 @@ mod tests {
     }
 
     fn record() -> Record {
-        let lifetimes =
-            Lifetimes { idle: Duration::from_secs(100), absolute: Duration::from_secs(250), touch: Duration::from_secs(10) };
+        let lifetimes = Lifetimes {
+            idle: Duration::from_secs(100),
+            absolute: Duration::from_secs(250),
+            touch: Duration::from_secs(10),
+        };
         Record::begin(at(1000), &lifetimes)
     }
 

@@ -207,7 +207,8 @@ impl Record {
     }
 
     fn largest_fields(&self, count: usize) -> Vec<String> {
-        let mut sizes: Vec<_> = self.fields.iter().map(|(name, value)| (value.as_json().len(), name.as_str())).collect();
+        let mut sizes: Vec<_> =
+            self.fields.iter().map(|(name, value)| (value.as_json().len(), name.as_str())).collect();
         sizes.sort_unstable_by(|left, right| right.cmp(left));
         sizes.into_iter().take(count).map(|(_, name)| name.to_owned()).collect()
     }
@@ -368,10 +369,11 @@ mod tests {
     fn sample() -> Record {
         let now = Timestamp::from_millis(1_000_000);
         let delta = Delta::parse_patch(br#"{"cart.tea": 2, "note": {"a": [1, 2]}}"#).unwrap();
-        Record::begin(now, &lifetimes())
-            .with_delta(&delta, now, 65_536)
-            .unwrap()
-            .with_principal(Principal::parse("álice".as_bytes()).unwrap(), 3, now)
+        Record::begin(now, &lifetimes()).with_delta(&delta, now, 65_536).unwrap().with_principal(
+            Principal::parse("álice".as_bytes()).unwrap(),
+            3,
+            now,
+        )
     }
 
     #[test]

@@ -43,9 +43,5 @@ impl fmt::Display for Timestamp {
 /// Whole milliseconds of a duration, saturating at `u64::MAX`.
 pub const fn millis(duration: Duration) -> u64 {
     let whole = duration.as_millis();
-    if whole > u64::MAX as u128 {
-        u64::MAX
-    } else {
-        whole as u64
-    }
+    if whole > u64::MAX as u128 { u64::MAX } else { whole as u64 }
 }

@@ -22,12 +22,7 @@ pub struct Backoff {
 impl Backoff {
     /// Delays from `min` up to `max` (or up to `min`, should that be longer); a life of `settled` starts over.
     pub fn new(min: Duration, max: Duration, settled: Duration) -> Self {
-        Self {
-            min,
-            max: max.max(min),
-            settled,
-            quick_crashes: 0,
-        }
+        Self { min, max: max.max(min), settled, quick_crashes: 0 }
     }
 
     /// The delay after a crash of an instance that had `lived` so long. At most a quarter shorter than
@@ -79,10 +74,7 @@ mod tests {
         let mut backoff = Backoff::new(MIN, MAX, SETTLED);
         for whole_ms in [200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000] {
             let delay = backoff.after_crash(QUICK, whole_ms);
-            assert!(
-                near(delay, whole_ms),
-                "{delay:?} is not about {whole_ms} ms"
-            );
+            assert!(near(delay, whole_ms), "{delay:?} is not about {whole_ms} ms");
         }
     }
 
@@ -102,9 +94,8 @@ mod tests {
     /// Instances with neighbouring process ids that crashed together would otherwise come back together.
     #[test]
     fn neighbouring_seeds_give_different_delays() {
-        let delays: std::collections::BTreeSet<_> = (4_000..4_016)
-            .map(|pid| Backoff::new(MIN, MAX, SETTLED).after_crash(QUICK, pid))
-            .collect();
+        let delays: std::collections::BTreeSet<_> =
+            (4_000..4_016).map(|pid| Backoff::new(MIN, MAX, SETTLED).after_crash(QUICK, pid)).collect();
         assert_eq!(delays.len(), 16);
     }
 

@@ -21,18 +21,13 @@ pub(crate) async fn ended(group: Pid) {
 
 async fn lives(group: Pid) -> bool {
     // As process 1 of a container we inherit the orphans of the group, and nobody else would reap them.
-    while matches!(
-        rustix::process::waitpgid(group, WaitOptions::NOHANG),
-        Ok(Some(_))
-    ) {}
+    while matches!(rustix::process::waitpgid(group, WaitOptions::NOHANG), Ok(Some(_))) {}
     if rustix::process::test_kill_process_group(group).is_err() {
         return false;
     }
     // What is left may be zombies whose new parent is slow to reap them, or never does, as in many containers.
     // Should the question fail, the group counts as living: the caller has a deadline.
-    tokio::task::spawn_blocking(move || has_living_member(group))
-        .await
-        .unwrap_or(true)
+    tokio::task::spawn_blocking(move || has_living_member(group)).await.unwrap_or(true)
 }
 
 /// Looks through all processes, because the kernel has no list of a group's.
@@ -44,13 +39,7 @@ fn has_living_member(group: Pid) -> bool {
     let group = group.as_raw_nonzero().get();
     processes
         .flatten()
-        .filter(|entry| {
-            entry
-                .file_name()
-                .as_encoded_bytes()
-                .first()
-                .is_some_and(u8::is_ascii_digit)
-        })
+        .filter(|entry| entry.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit))
         .filter_map(|entry| std::fs::read(entry.path().join("stat")).ok())
         .any(|stat| is_living_member(&String::from_utf8_lossy(&stat), group))
 }

@@ -87,10 +87,7 @@ impl Instance {
         let slot = &self.shared.slots[self.index];
         slot.pid.store(process.pid(), Ordering::Release);
         let incarnation = slot.incarnation.fetch_add(1, Ordering::AcqRel) + 1;
-        self.publish(EventKind::Started {
-            pid: process.pid(),
-            incarnation,
-        });
+        self.publish(EventKind::Started { pid: process.pid(), incarnation });
         State::Running(process)
     }
 
@@ -143,12 +140,7 @@ impl Instance {
             return State::Ended;
         }
         let address = self.shared.slots[self.index].address;
-        match Process::start(
-            &self.shared.settings,
-            self.index,
-            address,
-            self.printer.as_ref(),
-        ) {
+        match Process::start(&self.shared.settings, self.index, address, self.printer.as_ref()) {
             Ok(process) => {
                 let state = self.started(process);
                 reply.map(|reply| reply.send(Ok(())));
@@ -158,12 +150,7 @@ impl Instance {
                 let error = source.to_string();
                 let delay = self.backoff.after_crash(Duration::ZERO, self.seed(0));
                 let delay_ms = delay.as_millis();
-                tracing::warn!(
-                    instance = self.index + 1,
-                    error,
-                    delay_ms,
-                    "an instance did not start"
-                );
+                tracing::warn!(instance = self.index + 1, error, delay_ms, "an instance did not start");
                 self.publish(EventKind::StartFailed { error });
                 self.publish(EventKind::Restarting { after: delay });
                 let instance = self.index;
@@ -177,13 +164,7 @@ impl Instance {
         let delay = self.backoff.after_crash(lived, self.seed(process.pid()));
         let (status, delay_ms) = (process.status(), delay.as_millis());
         let lived_ms = lived.as_millis();
-        tracing::warn!(
-            instance = self.index + 1,
-            status,
-            lived_ms,
-            delay_ms,
-            "an instance exited"
-        );
+        tracing::warn!(instance = self.index + 1, status, lived_ms, delay_ms, "an instance exited");
         self.publish(EventKind::Exited { status });
         self.publish(EventKind::Restarting { after: delay });
         State::Waiting(delay)
@@ -192,9 +173,7 @@ impl Instance {
     async fn terminate(&self, mut process: Process) {
         process.terminate(self.shared.settings.stop_deadline).await;
         self.no_process();
-        self.publish(EventKind::Exited {
-            status: process.status(),
-        });
+        self.publish(EventKind::Exited { status: process.status() });
     }
 
     /// The next order. May be dropped and called again.
@@ -209,23 +188,16 @@ impl Instance {
     }
 
     fn no_process(&self) {
-        self.shared.slots[self.index]
-            .pid
-            .store(0, Ordering::Release);
+        self.shared.slots[self.index].pid.store(0, Ordering::Release);
     }
 
     fn seed(&self, pid: u32) -> u64 {
-        let incarnation = self.shared.slots[self.index]
-            .incarnation
-            .load(Ordering::Acquire);
+        let incarnation = self.shared.slots[self.index].incarnation.load(Ordering::Acquire);
         (u64::from(pid) << 32) ^ u64::from(incarnation) ^ ((self.index as u64) << 24)
     }
 
     fn publish(&self, kind: EventKind) {
         // Without subscribers there is nobody to tell.
-        let _ = self.shared.events.send(Event {
-            instance: self.index,
-            kind,
-        });
+        let _ = self.shared.events.send(Event { instance: self.index, kind });
     }
 }

@@ -21,10 +21,7 @@ pub fn bind_to_parent(parent_pid: u32) -> io::Result<()> {
     if parent.and_then(|pid| u32::try_from(pid).ok()) == Some(parent_pid) {
         Ok(())
     } else {
-        Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("the supervisor, process {parent_pid}, is gone"),
-        ))
+        Err(io::Error::new(io::ErrorKind::NotFound, format!("the supervisor, process {parent_pid}, is gone")))
     }
 }
 
@@ -34,21 +31,15 @@ pub fn exec_instance(arguments: &[OsString]) -> io::Error {
     let Some((program, arguments)) = arguments.split_first() else {
         return io::Error::new(io::ErrorKind::InvalidInput, "there is no program to run");
     };
-    let told = std::env::var(SUPERVISOR_VARIABLE)
-        .ok()
-        .and_then(|pid| pid.parse().ok());
+    let told = std::env::var(SUPERVISOR_VARIABLE).ok().and_then(|pid| pid.parse().ok());
     let Some(parent_pid) = told else {
-        let message =
-            format!("{SUPERVISOR_VARIABLE} names no process: this is for a supervisor to call");
+        let message = format!("{SUPERVISOR_VARIABLE} names no process: this is for a supervisor to call");
         return io::Error::new(io::ErrorKind::InvalidInput, message);
     };
     if let Err(error) = bind_to_parent(parent_pid) {
         return error;
     }
-    Command::new(program)
-        .args(arguments)
-        .env_remove(SUPERVISOR_VARIABLE)
-        .exec()
+    Command::new(program).args(arguments).env_remove(SUPERVISOR_VARIABLE).exec()
 }
 
 #[cfg(test)]

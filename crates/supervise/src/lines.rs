@@ -44,8 +44,7 @@ impl LineCutter {
         let cut = self.kept.len() > LINE_BYTES_MAX;
         if cut {
             self.kept.truncate(LINE_BYTES_MAX);
-            self.kept
-                .truncate(LINE_BYTES_MAX - incomplete_tail(&self.kept));
+            self.kept.truncate(LINE_BYTES_MAX - incomplete_tail(&self.kept));
         }
         let mut line = String::from_utf8_lossy(&self.kept).into_owned();
         if cut {
@@ -90,10 +89,7 @@ mod tests {
     /// A carriage return passed on to a terminal would let the next text overwrite the prefix.
     #[test]
     fn both_line_ends_are_taken_off() {
-        assert_eq!(
-            lines(&[b"one\r\ntwo\n\nthree\r", b"\nfour"]),
-            ["one", "two", "", "three", "four"]
-        );
+        assert_eq!(lines(&[b"one\r\ntwo\n\nthree\r", b"\nfour"]), ["one", "two", "", "three", "four"]);
         assert_eq!(lines(&[b"progress\rdone\n"]), ["progress\rdone"]);
         assert_eq!(lines(&[b""]), [""; 0]);
     }
@@ -103,22 +99,10 @@ mod tests {
     fn a_long_line_is_cut_and_says_so() {
         let longest = "x".repeat(LINE_BYTES_MAX);
         let cut = format!("{longest}{CUT_MARK}");
-        assert_eq!(
-            lines(&[longest.as_bytes(), b"\r\nnext\n"]),
-            [longest.as_str(), "next"]
-        );
-        assert_eq!(
-            lines(&[longest.as_bytes(), b"y\nnext\n"]),
-            [cut.as_str(), "next"]
-        );
-        assert_eq!(
-            lines(&[longest.as_bytes(), b"yy\r\n\n"]),
-            [cut.as_str(), ""]
-        );
-        assert_eq!(
-            lines(&[longest.as_bytes(), longest.as_bytes()]),
-            [cut.as_str()]
-        );
+        assert_eq!(lines(&[longest.as_bytes(), b"\r\nnext\n"]), [longest.as_str(), "next"]);
+        assert_eq!(lines(&[longest.as_bytes(), b"y\nnext\n"]), [cut.as_str(), "next"]);
+        assert_eq!(lines(&[longest.as_bytes(), b"yy\r\n\n"]), [cut.as_str(), ""]);
+        assert_eq!(lines(&[longest.as_bytes(), longest.as_bytes()]), [cut.as_str()]);
     }
 
     /// A cut in the middle of a character would otherwise show as a broken character nobody printed.
@@ -128,10 +112,7 @@ mod tests {
             for shift in 0..4 {
                 let text = format!("{}{}", "x".repeat(shift), character.repeat(LINE_BYTES_MAX));
                 let line = lines(&[text.as_bytes()]).remove(0);
-                assert!(
-                    !line.contains('\u{fffd}') && line.ends_with(CUT_MARK),
-                    "{character} after {shift}"
-                );
+                assert!(!line.contains('\u{fffd}') && line.ends_with(CUT_MARK), "{character} after {shift}");
                 assert!(line.len() > LINE_BYTES_MAX - 4 + CUT_MARK.len());
             }
         }

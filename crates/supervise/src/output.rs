@@ -45,10 +45,7 @@ impl Sinks {
     pub(crate) fn own_streams() -> io::Result<Self> {
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        Ok(Self {
-            stdout: Box::new(stdout),
-            stderr: Box::new(stderr),
-        })
+        Ok(Self { stdout: Box::new(stdout), stderr: Box::new(stderr) })
     }
 }
 
@@ -65,16 +62,11 @@ impl Printer {
         let (lines, queue) = mpsc::sync_channel(OUTPUT_QUEUE_LINES_MAX);
         let (finished_sender, finished) = watch::channel(());
         let dropped = Arc::new(AtomicU64::new(0));
-        let printer = Self {
-            lines,
-            dropped: Arc::clone(&dropped),
-        };
-        std::thread::Builder::new()
-            .name("instance-output".to_owned())
-            .spawn(move || {
-                write_lines(&queue, sinks, &dropped);
-                drop(finished_sender);
-            })?;
+        let printer = Self { lines, dropped: Arc::clone(&dropped) };
+        std::thread::Builder::new().name("instance-output".to_owned()).spawn(move || {
+            write_lines(&queue, sinks, &dropped);
+            drop(finished_sender);
+        })?;
         Ok((printer, finished))
     }
 
@@ -86,18 +78,11 @@ impl Printer {
     }
 
     /// Prints what `source` says, line by line, until it ends.
-    pub(crate) async fn forward(
-        self,
-        mut source: impl AsyncRead + Unpin,
-        stream: Stream,
-        prefix: String,
-    ) {
+    pub(crate) async fn forward(self, mut source: impl AsyncRead + Unpin, stream: Stream, prefix: String) {
         let mut cutter = LineCutter::default();
         let mut buffer = vec![0; READ_BYTES];
         while let Ok(length @ 1..) = source.read(&mut buffer).await {
-            cutter.push(&buffer[..length], |line| {
-                self.print(stream, format!("{prefix}{line}\n"))
-            });
+            cutter.push(&buffer[..length], |line| self.print(stream, format!("{prefix}{line}\n")));
         }
         if let Some(line) = cutter.finish() {
             self.print(stream, format!("{prefix}{line}\n"));
@@ -132,10 +117,7 @@ fn write_lines(queue: &mpsc::Receiver<(Stream, String)>, mut sinks: Sinks, dropp
 fn report_dropped(sinks: &mut Sinks, dropped: &AtomicU64) {
     let count = dropped.swap(0, Ordering::Relaxed);
     if count > 0 {
-        let _ = writeln!(
-            sinks.stderr,
-            "cloakroom | dropped {count} lines that came faster than they could be written"
-        );
+        let _ = writeln!(sinks.stderr, "cloakroom | dropped {count} lines that came faster than they could be written");
     }
 }
 
@@ -155,10 +137,7 @@ mod tests {
             if let Some(gate) = &self.gate {
                 let _ = gate.recv();
             }
-            self.written
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend_from_slice(bytes);
+            self.written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -174,25 +153,10 @@ mod tests {
 
     impl Screen {
         fn new(gate: Option<Receiver<()>>) -> (Self, Sinks) {
-            let screen = Self {
-                stdout: Arc::default(),
-                stderr: Arc::default(),
-            };
-            let stdout = Terminal {
-                written: Arc::clone(&screen.stdout),
-                gate,
-            };
-            let stderr = Terminal {
-                written: Arc::clone(&screen.stderr),
-                gate: None,
-            };
-            (
-                screen,
-                Sinks {
-                    stdout: Box::new(stdout),
-                    stderr: Box::new(stderr),
-                },
-            )
+            let screen = Self { stdout: Arc::default(), stderr: Arc::default() };
+            let stdout = Terminal { written: Arc::clone(&screen.stdout), gate };
+            let stderr = Terminal { written: Arc::clone(&screen.stderr), gate: None };
+            (screen, Sinks { stdout: Box::new(stdout), stderr: Box::new(stderr) })
         }
 
         fn read(bytes: &Mutex<Vec<u8>>) -> String {
@@ -205,29 +169,12 @@ mod tests {
     async fn each_line_carries_its_instance_and_keeps_its_stream() {
         let (screen, sinks) = Screen::new(None);
         let (printer, mut finished) = Printer::start(sinks).unwrap();
-        let (first, second) = (
-            prefix(0, 10, Colour::Plain),
-            prefix(9, 10, Colour::PerInstance),
-        );
-        printer
-            .clone()
-            .forward(&b"ready\r\nserving"[..], Stream::Stdout, first)
-            .await;
-        printer
-            .forward(&b"oops\n"[..], Stream::Stderr, second)
-            .await;
-        assert!(
-            finished.changed().await.is_err(),
-            "the writer ends with its last printer"
-        );
-        assert_eq!(
-            Screen::read(&screen.stdout),
-            "instance  1 | ready\ninstance  1 | serving\n"
-        );
-        assert_eq!(
-            Screen::read(&screen.stderr),
-            "\x1b[35minstance 10 |\x1b[0m oops\n"
-        );
+        let (first, second) = (prefix(0, 10, Colour::Plain), prefix(9, 10, Colour::PerInstance));
+        printer.clone().forward(&b"ready\r\nserving"[..], Stream::Stdout, first).await;
+        printer.forward(&b"oops\n"[..], Stream::Stderr, second).await;
+        assert!(finished.changed().await.is_err(), "the writer ends with its last printer");
+        assert_eq!(Screen::read(&screen.stdout), "instance  1 | ready\ninstance  1 | serving\n");
+        assert_eq!(Screen::read(&screen.stderr), "\x1b[35minstance 10 |\x1b[0m oops\n");
     }
 
     /// A terminal that is paused with Ctrl-S would otherwise stop every instance as soon as its pipe is full.
@@ -237,22 +184,14 @@ mod tests {
         let (screen, sinks) = Screen::new(Some(blocked));
         let (printer, mut finished) = Printer::start(sinks).unwrap();
         let text = "line\n".repeat(OUTPUT_QUEUE_LINES_MAX * 2);
-        printer
-            .forward(text.as_bytes(), Stream::Stdout, String::new())
-            .await;
+        printer.forward(text.as_bytes(), Stream::Stdout, String::new()).await;
         drop(gate);
         assert!(finished.changed().await.is_err());
         let written = Screen::read(&screen.stdout).lines().count();
         let report = Screen::read(&screen.stderr);
         // One more than the queue holds, if the writer had taken the first line before the queue was full.
-        assert!(
-            (OUTPUT_QUEUE_LINES_MAX..=OUTPUT_QUEUE_LINES_MAX + 1).contains(&written),
-            "{written} lines"
-        );
+        assert!((OUTPUT_QUEUE_LINES_MAX..=OUTPUT_QUEUE_LINES_MAX + 1).contains(&written), "{written} lines");
         let dropped = OUTPUT_QUEUE_LINES_MAX * 2 - written;
-        assert!(
-            report.contains(&format!("dropped {dropped} lines")),
-            "{report}"
-        );
+        assert!(report.contains(&format!("dropped {dropped} lines")), "{report}");
     }
 }

@@ -67,9 +67,7 @@ impl Process {
         printer: Option<&Printer>,
     ) -> io::Result<Self> {
         let mut words = settings.launcher.iter().chain(&settings.command);
-        let program = words
-            .next()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let program = words.next().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         let output = || match settings.output {
             Output::Prefixed { .. } => Stdio::piped(),
             Output::Discard => Stdio::null(),
@@ -78,12 +76,7 @@ impl Process {
         let mut command = Command::new(program);
         command
             .args(words)
-            .envs(
-                settings
-                    .environment
-                    .iter()
-                    .map(|(name, value)| (name, value)),
-            )
+            .envs(settings.environment.iter().map(|(name, value)| (name, value)))
             .env(PORT_VARIABLE, address.port().to_string())
             .env(INSTANCE_VARIABLE, (instance + 1).to_string())
             .stdin(Stdio::null())
@@ -104,24 +97,13 @@ impl Process {
         if let (Output::Prefixed { colour }, Some(printer)) = (settings.output, printer) {
             let prefix = prefix(instance, settings.count.get(), colour);
             if let Some(stdout) = child.stdout.take() {
-                readers.spawn(
-                    printer
-                        .clone()
-                        .forward(stdout, Stream::Stdout, prefix.clone()),
-                );
+                readers.spawn(printer.clone().forward(stdout, Stream::Stdout, prefix.clone()));
             }
             if let Some(stderr) = child.stderr.take() {
                 readers.spawn(printer.clone().forward(stderr, Stream::Stderr, prefix));
             }
         }
-        Ok(Self {
-            child,
-            group,
-            started: Instant::now(),
-            status: None,
-            presence: Presence::Present,
-            readers,
-        })
+        Ok(Self { child, group, started: Instant::now(), status: None, presence: Presence::Present, readers })
     }
 
     /// The id of the first process, which is the group's id too.
@@ -148,8 +130,7 @@ impl Process {
 
     /// How the first process ended, in words.
     pub(crate) fn status(&self) -> String {
-        self.status
-            .map_or_else(|| "unknown".to_owned(), |status| status.to_string())
+        self.status.map_or_else(|| "unknown".to_owned(), |status| status.to_string())
     }
 
     /// Asks the group to leave, and kills it at the deadline. Returns when it has gone and its output was read.
@@ -159,11 +140,7 @@ impl Process {
         self.signal(Signal::CONT);
         if tokio::time::timeout(deadline, self.gone()).await.is_err() {
             let deadline_ms = deadline.as_millis();
-            tracing::warn!(
-                pid = self.pid(),
-                deadline_ms,
-                "an instance ignored SIGTERM and is killed"
-            );
+            tracing::warn!(pid = self.pid(), deadline_ms, "an instance ignored SIGTERM and is killed");
         }
         self.kill().await;
     }
@@ -173,18 +150,12 @@ impl Process {
         if self.presence == Presence::Present {
             self.signal(Signal::KILL);
             if tokio::time::timeout(KILLED_MAX, self.gone()).await.is_err() {
-                tracing::warn!(
-                    pid = self.pid(),
-                    "a killed instance has not gone yet and is left to the kernel"
-                );
+                tracing::warn!(pid = self.pid(), "a killed instance has not gone yet and is left to the kernel");
             }
         }
         let readers = &mut self.readers;
         let all_read = async { while readers.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_OUTPUT_MAX, all_read)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(LAST_OUTPUT_MAX, all_read).await.is_err() {
             self.readers.shutdown().await;
         }
     }
@@ -213,49 +184,24 @@ impl Drop for Process {
 /// Checks that what the settings name can be executed: behind a launcher, a mistyped program would otherwise look like
 /// an instance that crashes.
 pub(crate) fn check_programs(settings: &Settings) -> Result<(), SpawnError> {
-    let own_path = settings
-        .environment
-        .iter()
-        .rev()
-        .find(|(name, _)| name == "PATH")
-        .map(|(_, value)| value.clone());
-    let path = own_path
-        .or_else(|| std::env::var_os("PATH"))
-        .unwrap_or_else(|| DEFAULT_PATH.into());
-    let program = settings
-        .command
-        .first()
-        .filter(|program| !program.is_empty())
-        .ok_or(SpawnError::EmptyCommand)?;
-    settings
-        .launcher
-        .first()
-        .into_iter()
-        .chain([program])
-        .try_for_each(|program| check_program(program, &path))
+    let own_path = settings.environment.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+    let path = own_path.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| DEFAULT_PATH.into());
+    let program = settings.command.first().filter(|program| !program.is_empty()).ok_or(SpawnError::EmptyCommand)?;
+    settings.launcher.first().into_iter().chain([program]).try_for_each(|program| check_program(program, &path))
 }
 
 fn check_program(program: &OsString, path: &OsStr) -> Result<(), SpawnError> {
     let candidates: Vec<PathBuf> = if program.as_encoded_bytes().contains(&b'/') {
         vec![PathBuf::from(program)]
     } else {
-        std::env::split_paths(path)
-            .map(|folder| folder.join(program))
-            .collect()
+        std::env::split_paths(path).map(|folder| folder.join(program)).collect()
     };
     let executable = |file: &PathBuf| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok();
-    if candidates
-        .iter()
-        .any(|file| file.is_file() && executable(file))
-    {
+    if candidates.iter().any(|file| file.is_file() && executable(file)) {
         Ok(())
     } else if candidates.iter().any(|file| Path::exists(file)) {
-        Err(SpawnError::NotExecutable {
-            program: program.clone(),
-        })
+        Err(SpawnError::NotExecutable { program: program.clone() })
     } else {
-        Err(SpawnError::ProgramNotFound {
-            program: program.clone(),
-        })
+        Err(SpawnError::ProgramNotFound { program: program.clone() })
     }
 }

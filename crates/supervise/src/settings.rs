@@ -41,9 +41,7 @@ impl Settings {
             backoff_max: Duration::from_secs(10),
             settled: Duration::from_secs(10),
             stop_deadline: Duration::from_secs(10),
-            output: Output::Prefixed {
-                colour: Colour::Plain,
-            },
+            output: Output::Prefixed { colour: Colour::Plain },
         }
     }
 }

@@ -110,16 +110,13 @@ impl Supervisor {
         let (printer, written) = match settings.output {
             Output::Prefixed { .. } => {
                 let sinks = Sinks::own_streams().map_err(|source| SpawnError::Output { source })?;
-                let (printer, written) =
-                    Printer::start(sinks).map_err(|source| SpawnError::Output { source })?;
+                let (printer, written) = Printer::start(sinks).map_err(|source| SpawnError::Output { source })?;
                 (Some(printer), Some(written))
             }
             Output::Discard | Output::Inherit => (None, None),
         };
         let processes = start_all(&settings, &addresses, printer.as_ref()).await?;
-        Ok(Self::supervise(
-            settings, &addresses, processes, printer, written,
-        ))
+        Ok(Self::supervise(settings, &addresses, processes, printer, written))
     }
 
     fn supervise(
@@ -130,55 +127,29 @@ impl Supervisor {
         written: Option<watch::Receiver<()>>,
     ) -> Self {
         let backoff = Backoff::new(settings.backoff_min, settings.backoff_max, settings.settled);
-        let slots = addresses
-            .iter()
-            .zip(&processes)
-            .map(|(&address, process)| Slot {
-                address,
-                pid: AtomicU32::new(process.pid()),
-                incarnation: AtomicU32::new(FIRST_INCARNATION),
-            });
+        let slots = addresses.iter().zip(&processes).map(|(&address, process)| Slot {
+            address,
+            pid: AtomicU32::new(process.pid()),
+            incarnation: AtomicU32::new(FIRST_INCARNATION),
+        });
         let slots = slots.collect();
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        let shared = Arc::new(Shared {
-            settings,
-            events,
-            slots,
-        });
+        let shared = Arc::new(Shared { settings, events, slots });
         let (wish, _) = watch::channel(Wish::Run);
         let mut restart_senders = Vec::new();
         for (index, process) in processes.into_iter().enumerate() {
             let (restart_sender, restarts) = mpsc::channel(RESTARTS_QUEUED_MAX);
             restart_senders.push(restart_sender);
             let (shared, printer, wish) = (Arc::clone(&shared), printer.clone(), wish.subscribe());
-            let instance = Instance {
-                index,
-                shared,
-                printer,
-                wish,
-                restarts,
-                backoff: backoff.clone(),
-            };
+            let instance = Instance { index, shared, printer, wish, restarts, backoff: backoff.clone() };
             tokio::spawn(instance.supervise(process));
         }
-        Self {
-            inner: Arc::new(Inner {
-                shared,
-                wish,
-                restarts: restart_senders,
-                written,
-            }),
-        }
+        Self { inner: Arc::new(Inner { shared, wish, restarts: restart_senders, written }) }
     }
 
     /// Where each instance is to listen, in the order of their numbers.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.inner
-            .shared
-            .slots
-            .iter()
-            .map(|slot| slot.address)
-            .collect()
+        self.inner.shared.slots.iter().map(|slot| slot.address).collect()
     }
 
     /// What happens to the instances from now on. The first starts are over by then: only a start that follows is an
@@ -189,23 +160,13 @@ impl Supervisor {
 
     /// The process id of an instance (from 0), while it has a process.
     pub fn pid(&self, instance: usize) -> Option<u32> {
-        let pid = self
-            .inner
-            .shared
-            .slots
-            .get(instance)?
-            .pid
-            .load(Ordering::Acquire);
+        let pid = self.inner.shared.slots.get(instance)?.pid.load(Ordering::Acquire);
         (pid != 0).then_some(pid)
     }
 
     /// How often an instance (from 0) has been started: 1 after the first start. 0 for an instance that is not there.
     pub fn incarnation(&self, instance: usize) -> u32 {
-        self.inner
-            .shared
-            .slots
-            .get(instance)
-            .map_or(0, |slot| slot.incarnation.load(Ordering::Acquire))
+        self.inner.shared.slots.get(instance).map_or(0, |slot| slot.incarnation.load(Ordering::Acquire))
     }
 
     /// Kills an instance's process group with SIGKILL. It is started again as after a crash.
@@ -240,11 +201,7 @@ impl Supervisor {
     /// case it is retried as after a crash.
     pub async fn restart(&self, instance: usize) -> Result<(), InstanceError> {
         let count = self.inner.restarts.len();
-        let restarts = self
-            .inner
-            .restarts
-            .get(instance)
-            .ok_or(InstanceError::Unknown { instance, count })?;
+        let restarts = self.inner.restarts.get(instance).ok_or(InstanceError::Unknown { instance, count })?;
         let (reply, answer) = oneshot::channel();
         let stopping = || InstanceError::Stopping { instance };
         restarts.send(reply).await.map_err(|_| stopping())?;
@@ -266,9 +223,7 @@ impl Supervisor {
             }
             false
         };
-        tokio::time::timeout(deadline, listening)
-            .await
-            .unwrap_or(false)
+        tokio::time::timeout(deadline, listening).await.unwrap_or(false)
     }
 
     /// Stops all instances for good: SIGTERM to all at once, SIGKILL to those that are there at the deadline. Returns
@@ -284,20 +239,12 @@ impl Supervisor {
 
     fn signal(&self, instance: usize, signal: Signal) -> Result<(), InstanceError> {
         let slots = &self.inner.shared.slots;
-        let slot = slots.get(instance).ok_or(InstanceError::Unknown {
-            instance,
-            count: slots.len(),
-        })?;
-        let pid = i32::try_from(slot.pid.load(Ordering::Acquire))
-            .ok()
-            .and_then(Pid::from_raw);
+        let slot = slots.get(instance).ok_or(InstanceError::Unknown { instance, count: slots.len() })?;
+        let pid = i32::try_from(slot.pid.load(Ordering::Acquire)).ok().and_then(Pid::from_raw);
         let group = pid.ok_or(InstanceError::NotRunning { instance })?;
         rustix::process::kill_process_group(group, signal).map_err(|error| match error {
             rustix::io::Errno::SRCH => InstanceError::NotRunning { instance },
-            error => InstanceError::Signal {
-                instance,
-                source: error.into(),
-            },
+            error => InstanceError::Signal { instance, source: error.into() },
         })
     }
 }
@@ -323,18 +270,8 @@ async fn start_all(
                 for process in &mut processes {
                     process.kill().await;
                 }
-                let program = settings
-                    .launcher
-                    .iter()
-                    .chain(&settings.command)
-                    .next()
-                    .cloned()
-                    .unwrap_or_default();
-                return Err(SpawnError::Start {
-                    instance,
-                    program,
-                    source,
-                });
+                let program = settings.launcher.iter().chain(&settings.command).next().cloned().unwrap_or_default();
+                return Err(SpawnError::Start { instance, program, source });
             }
         }
     }

@@ -1,17 +1,12 @@
 //! Supervision of real processes. The instances are small shell scripts, or this test program itself in another role.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail anywhere"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail anywhere")]
 
 mod support;
 
 use cloakroom_supervise::{
-    Colour, EventKind, INSTANCES_MAX, InstanceError, Output, PORT_VARIABLE, SUPERVISOR_VARIABLE,
-    SpawnError, Supervisor, exec_instance,
+    Colour, EventKind, INSTANCES_MAX, InstanceError, Output, PORT_VARIABLE, SUPERVISOR_VARIABLE, SpawnError,
+    Supervisor, exec_instance,
 };
 use std::{
     ffi::OsString,
@@ -22,8 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 use support::{
-    Lifeline, NEVER, PATIENCE, ROLE_SCRIPT, event, is_exited, is_restarting, is_started, role,
-    script, settings, text,
+    Lifeline, NEVER, PATIENCE, ROLE_SCRIPT, event, is_exited, is_restarting, is_started, role, script, settings, text,
 };
 use tempfile::TempDir;
 
@@ -31,12 +25,11 @@ use tempfile::TempDir;
 #[tokio::test]
 async fn every_instance_gets_its_port_and_its_number() {
     let folder = TempDir::new().unwrap();
-    let print = r#"echo "$PORT $EXTRA ${CLOAKROOM_SUPERVISOR_PID-none}" > "$FOLDER/$CLOAKROOM_INSTANCE"; exec sleep 600"#;
+    let print =
+        r#"echo "$PORT $EXTRA ${CLOAKROOM_SUPERVISOR_PID-none}" > "$FOLDER/$CLOAKROOM_INSTANCE"; exec sleep 600"#;
     let mut settings = script(3, print, folder.path());
     settings.environment.push(("EXTRA".into(), "extra".into()));
-    settings
-        .environment
-        .push((PORT_VARIABLE.into(), "80".into()));
+    settings.environment.push((PORT_VARIABLE.into(), "80".into()));
     let supervisor = Supervisor::start(settings).await.unwrap();
     let addresses = supervisor.addresses();
     for (instance, address) in addresses.iter().enumerate() {
@@ -45,61 +38,32 @@ async fn every_instance_gets_its_port_and_its_number() {
         assert!(address.ip().is_loopback());
         assert_eq!(supervisor.incarnation(instance), 1);
     }
-    assert!(
-        addresses[0] != addresses[1]
-            && addresses[1] != addresses[2]
-            && addresses[2] != addresses[0]
-    );
+    assert!(addresses[0] != addresses[1] && addresses[1] != addresses[2] && addresses[2] != addresses[0]);
     supervisor.stop().await;
-    assert_eq!(
-        (
-            supervisor.pid(0),
-            supervisor.pid(3),
-            supervisor.incarnation(3)
-        ),
-        (None, None, 0)
-    );
+    assert_eq!((supervisor.pid(0), supervisor.pid(3), supervisor.incarnation(3)), (None, None, 0));
 }
 
 /// A crash would otherwise cost the pool an instance for good, or bring it back where nobody looks for it.
 #[tokio::test]
 async fn a_killed_instance_comes_back_at_the_same_port() {
     let folder = TempDir::new().unwrap();
-    let supervisor = Supervisor::start(script(
-        1,
-        r#"echo "$PORT" >> "$FOLDER/ports"; exec sleep 600"#,
-        folder.path(),
-    ))
-    .await
-    .unwrap();
+    let supervisor = Supervisor::start(script(1, r#"echo "$PORT" >> "$FOLDER/ports"; exec sleep 600"#, folder.path()))
+        .await
+        .unwrap();
     let mut events = supervisor.subscribe();
     let port = supervisor.addresses()[0].port();
     let first = supervisor.pid(0).expect("it runs");
     text(folder.path().join("ports"), 1).await;
 
     supervisor.kill(0).unwrap();
-    assert_eq!(
-        event(&mut events, is_exited).await,
-        EventKind::Exited {
-            status: "signal: 9 (SIGKILL)".to_owned()
-        }
-    );
+    assert_eq!(event(&mut events, is_exited).await, EventKind::Exited { status: "signal: 9 (SIGKILL)".to_owned() });
     event(&mut events, is_restarting).await;
     let started = event(&mut events, is_started).await;
     let second = supervisor.pid(0).expect("it runs again");
     assert_ne!(first, second);
-    assert_eq!(
-        started,
-        EventKind::Started {
-            pid: second,
-            incarnation: 2
-        }
-    );
+    assert_eq!(started, EventKind::Started { pid: second, incarnation: 2 });
     assert_eq!(supervisor.incarnation(0), 2);
-    assert_eq!(
-        text(folder.path().join("ports"), 2).await,
-        format!("{port}\n{port}\n")
-    );
+    assert_eq!(text(folder.path().join("ports"), 2).await, format!("{port}\n{port}\n"));
     supervisor.stop().await;
 }
 
@@ -114,20 +78,10 @@ async fn an_instance_that_crashes_again_and_again_is_retried_ever_more_slowly() 
     let supervisor = Supervisor::start(settings).await.unwrap();
     let mut events = supervisor.subscribe();
     for whole_ms in [4, 8, 16, 16, 16] {
-        assert_eq!(
-            event(&mut events, is_exited).await,
-            EventKind::Exited {
-                status: "exit status: 3".to_owned()
-            }
-        );
-        let EventKind::Restarting { after } = event(&mut events, is_restarting).await else {
-            unreachable!()
-        };
+        assert_eq!(event(&mut events, is_exited).await, EventKind::Exited { status: "exit status: 3".to_owned() });
+        let EventKind::Restarting { after } = event(&mut events, is_restarting).await else { unreachable!() };
         let whole = Duration::from_millis(whole_ms);
-        assert!(
-            after <= whole && after >= whole * 3 / 4,
-            "{after:?} is not about {whole:?}"
-        );
+        assert!(after <= whole && after >= whole * 3 / 4, "{after:?} is not about {whole:?}");
     }
     supervisor.stop().await;
     event(&mut events, |kind| *kind == EventKind::Stopped).await;
@@ -148,17 +102,9 @@ async fn an_instance_that_ignores_sigterm_is_killed_at_the_deadline() {
     let asked = Instant::now();
     supervisor.stop().await;
     let took = asked.elapsed();
-    assert!(
-        took >= Duration::from_millis(300) && took < PATIENCE,
-        "{took:?}"
-    );
+    assert!(took >= Duration::from_millis(300) && took < PATIENCE, "{took:?}");
     for _ in 0..2 {
-        assert_eq!(
-            event(&mut events, is_exited).await,
-            EventKind::Exited {
-                status: "signal: 9 (SIGKILL)".to_owned()
-            }
-        );
+        assert_eq!(event(&mut events, is_exited).await, EventKind::Exited { status: "signal: 9 (SIGKILL)".to_owned() });
     }
 }
 
@@ -170,9 +116,7 @@ async fn what_a_wrapper_leaves_behind_may_still_finish() {
     let wrapper = r#"
         (trap 'sleep 0.1; echo finished; exit' TERM; echo > "$FOLDER/ready"; while :; do sleep 0.01; done) > "$FOLDER/lifeline" &
         wait"#;
-    let supervisor = Supervisor::start(script(1, wrapper, folder.path()))
-        .await
-        .unwrap();
+    let supervisor = Supervisor::start(script(1, wrapper, folder.path())).await.unwrap();
     lifeline.opened().await;
     text(folder.path().join("ready"), 1).await;
     supervisor.stop().await;
@@ -202,13 +146,8 @@ async fn grandchildren_die_with_a_crash() {
 async fn instances_die_with_the_last_handle() {
     let folder = TempDir::new().unwrap();
     let mut lifeline = Lifeline::new(folder.path());
-    let supervisor = Supervisor::start(script(
-        1,
-        r#"sleep 600 > "$FOLDER/lifeline" & wait"#,
-        folder.path(),
-    ))
-    .await
-    .unwrap();
+    let supervisor =
+        Supervisor::start(script(1, r#"sleep 600 > "$FOLDER/lifeline" & wait"#, folder.path())).await.unwrap();
     let clone = supervisor.clone();
     let mut events = supervisor.subscribe();
     lifeline.opened().await;
@@ -231,25 +170,11 @@ async fn a_restart_is_at_once_and_no_crash() {
     let (first, other) = (supervisor.pid(0), supervisor.pid(1));
     supervisor.restart(0).await.unwrap();
     assert_ne!(supervisor.pid(0), first);
-    assert_eq!(
-        (supervisor.incarnation(0), supervisor.incarnation(1)),
-        (2, 1)
-    );
+    assert_eq!((supervisor.incarnation(0), supervisor.incarnation(1)), (2, 1));
     assert_eq!(supervisor.pid(1), other);
-    assert_eq!(
-        events.recv().await.unwrap().kind,
-        EventKind::Exited {
-            status: "signal: 15 (SIGTERM)".to_owned()
-        }
-    );
+    assert_eq!(events.recv().await.unwrap().kind, EventKind::Exited { status: "signal: 15 (SIGTERM)".to_owned() });
     assert!(is_started(&events.recv().await.unwrap().kind));
-    assert!(matches!(
-        supervisor.restart(2).await,
-        Err(InstanceError::Unknown {
-            instance: 2,
-            count: 2
-        })
-    ));
+    assert!(matches!(supervisor.restart(2).await, Err(InstanceError::Unknown { instance: 2, count: 2 })));
     supervisor.stop().await;
 }
 
@@ -257,20 +182,13 @@ async fn a_restart_is_at_once_and_no_crash() {
 #[tokio::test]
 async fn a_crashed_instance_can_be_restarted_and_stopped_while_it_waits() {
     let folder = TempDir::new().unwrap();
-    let mut settings = script(
-        1,
-        r#"[ -e "$FOLDER/mended" ] || exit 1; exec sleep 600"#,
-        folder.path(),
-    );
+    let mut settings = script(1, r#"[ -e "$FOLDER/mended" ] || exit 1; exec sleep 600"#, folder.path());
     settings.backoff_min = NEVER;
     settings.backoff_max = NEVER;
     let supervisor = Supervisor::start(settings).await.unwrap();
     let mut events = supervisor.subscribe();
     event(&mut events, is_restarting).await;
-    assert!(matches!(
-        supervisor.kill(0),
-        Err(InstanceError::NotRunning { instance: 0 })
-    ));
+    assert!(matches!(supervisor.kill(0), Err(InstanceError::NotRunning { instance: 0 })));
 
     std::fs::write(folder.path().join("mended"), "").unwrap();
     supervisor.restart(0).await.unwrap();
@@ -279,14 +197,8 @@ async fn a_crashed_instance_can_be_restarted_and_stopped_while_it_waits() {
     event(&mut events, is_restarting).await;
     tokio::join!(supervisor.stop(), supervisor.stop());
     supervisor.stop().await;
-    assert!(matches!(
-        supervisor.restart(0).await,
-        Err(InstanceError::Stopping { instance: 0 })
-    ));
-    assert!(matches!(
-        supervisor.kill(0),
-        Err(InstanceError::NotRunning { instance: 0 })
-    ));
+    assert!(matches!(supervisor.restart(0).await, Err(InstanceError::Stopping { instance: 0 })));
+    assert!(matches!(supervisor.kill(0), Err(InstanceError::NotRunning { instance: 0 })));
 }
 
 /// A program that a deploy took away would otherwise end the supervision of its instance.
@@ -296,19 +208,11 @@ async fn a_program_that_vanished_is_retried() {
     let program = folder.path().join("program");
     std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
     let command = [program.to_str().unwrap(), "-c", "exec sleep 600"];
-    let supervisor = Supervisor::start(settings(1, &command, folder.path()))
-        .await
-        .unwrap();
+    let supervisor = Supervisor::start(settings(1, &command, folder.path())).await.unwrap();
     let mut events = supervisor.subscribe();
     std::fs::remove_file(&program).unwrap();
-    assert!(matches!(
-        supervisor.restart(0).await,
-        Err(InstanceError::Start { instance: 0, .. })
-    ));
-    event(&mut events, |kind| {
-        matches!(kind, EventKind::StartFailed { .. })
-    })
-    .await;
+    assert!(matches!(supervisor.restart(0).await, Err(InstanceError::Start { instance: 0, .. })));
+    event(&mut events, |kind| matches!(kind, EventKind::StartFailed { .. })).await;
     std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
     event(&mut events, is_started).await;
     supervisor.stop().await;
@@ -318,20 +222,13 @@ async fn a_program_that_vanished_is_retried() {
 #[tokio::test]
 async fn a_paused_instance_can_be_stopped() {
     let folder = TempDir::new().unwrap();
-    let supervisor = Supervisor::start(settings(1, &["sleep", "600"], folder.path()))
-        .await
-        .unwrap();
+    let supervisor = Supervisor::start(settings(1, &["sleep", "600"], folder.path())).await.unwrap();
     let mut events = supervisor.subscribe();
     supervisor.pause(0).unwrap();
     supervisor.resume(0).unwrap();
     supervisor.pause(0).unwrap();
     supervisor.stop().await;
-    assert_eq!(
-        event(&mut events, is_exited).await,
-        EventKind::Exited {
-            status: "signal: 15 (SIGTERM)".to_owned()
-        }
-    );
+    assert_eq!(event(&mut events, is_exited).await, EventKind::Exited { status: "signal: 15 (SIGTERM)".to_owned() });
 }
 
 /// Traffic sent before an instance listens would otherwise be refused.
@@ -353,14 +250,8 @@ async fn waiting_for_an_instance_to_listen() {
 #[tokio::test]
 async fn waiting_for_an_instance_ends_at_the_deadline() {
     let folder = TempDir::new().unwrap();
-    let supervisor = Supervisor::start(settings(1, &["sleep", "600"], folder.path()))
-        .await
-        .unwrap();
-    assert!(
-        !supervisor
-            .wait_listening(0, Duration::from_millis(100))
-            .await
-    );
+    let supervisor = Supervisor::start(settings(1, &["sleep", "600"], folder.path())).await.unwrap();
+    assert!(!supervisor.wait_listening(0, Duration::from_millis(100)).await);
     supervisor.stop().await;
 }
 
@@ -368,69 +259,39 @@ async fn waiting_for_an_instance_ends_at_the_deadline() {
 #[tokio::test]
 async fn commands_that_cannot_run_are_refused_at_once() {
     let folder = TempDir::new().unwrap();
-    let refuse = async |settings: cloakroom_supervise::Settings| {
-        Supervisor::start(settings).await.map(|_| ()).unwrap_err()
-    };
+    let refuse =
+        async |settings: cloakroom_supervise::Settings| Supervisor::start(settings).await.map(|_| ()).unwrap_err();
 
     let error = refuse(settings(3, &["no-such-program-anywhere"], folder.path())).await;
-    assert_eq!(
-        error.to_string(),
-        r#"cannot find the program "no-such-program-anywhere""#
-    );
+    assert_eq!(error.to_string(), r#"cannot find the program "no-such-program-anywhere""#);
     let error = refuse(settings(3, &["./no/such/program"], folder.path())).await;
-    assert!(
-        matches!(error, SpawnError::ProgramNotFound { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, SpawnError::ProgramNotFound { .. }), "{error}");
 
     let mut launched = settings(1, &["no-such-program-anywhere"], folder.path());
     launched.launcher = vec!["env".into()];
-    assert!(matches!(
-        refuse(launched).await,
-        SpawnError::ProgramNotFound { .. }
-    ));
+    assert!(matches!(refuse(launched).await, SpawnError::ProgramNotFound { .. }));
 
     let mut elsewhere = settings(1, &["sh"], folder.path());
-    elsewhere
-        .environment
-        .push(("PATH".into(), folder.path().into()));
-    assert!(matches!(
-        refuse(elsewhere).await,
-        SpawnError::ProgramNotFound { .. }
-    ));
+    elsewhere.environment.push(("PATH".into(), folder.path().into()));
+    assert!(matches!(refuse(elsewhere).await, SpawnError::ProgramNotFound { .. }));
 
     let file = folder.path().join("file");
     std::fs::write(&file, "#!/no/such/interpreter\n").unwrap();
     let plain = settings(1, &[file.to_str().unwrap()], folder.path());
-    assert!(matches!(
-        refuse(plain.clone()).await,
-        SpawnError::NotExecutable { .. }
-    ));
+    assert!(matches!(refuse(plain.clone()).await, SpawnError::NotExecutable { .. }));
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-    assert!(matches!(
-        refuse(plain).await,
-        SpawnError::Start { instance: 0, .. }
-    ));
+    assert!(matches!(refuse(plain).await, SpawnError::Start { instance: 0, .. }));
 
-    assert!(matches!(
-        refuse(settings(1, &[], folder.path())).await,
-        SpawnError::EmptyCommand
-    ));
+    assert!(matches!(refuse(settings(1, &[], folder.path())).await, SpawnError::EmptyCommand));
     let error = refuse(settings(INSTANCES_MAX + 1, &["sh"], folder.path())).await;
-    assert_eq!(
-        error.to_string(),
-        "257 instances are too many: the most is 256"
-    );
+    assert_eq!(error.to_string(), "257 instances are too many: the most is 256");
 }
 
 /// Runs [`role_supervisor`] in a process of its own.
 fn supervisor_process(script: &str, folder: &Path) -> Command {
     let words = role("role_supervisor");
     let mut command = Command::new(&words[0]);
-    command
-        .args(&words[1..])
-        .env(ROLE_SCRIPT, script)
-        .env("FOLDER", folder);
+    command.args(&words[1..]).env(ROLE_SCRIPT, script).env("FOLDER", folder);
     command
 }
 
@@ -444,25 +305,13 @@ fn output_is_prefixed_and_complete_when_stop_returns() {
         printf 'hello\r\nw\303\266rld\n'; echo oops >&2
         echo > "$FOLDER/$CLOAKROOM_INSTANCE"
         while :; do sleep 0.01; done"#;
-    let output = supervisor_process(talk, folder.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let (stdout, stderr) = (
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    );
+    let output = supervisor_process(talk, folder.path()).stdin(Stdio::null()).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     for number in 1..=2 {
         let name = format!("instance {number} | ");
-        let said: Vec<&str> = stdout
-            .lines()
-            .filter_map(|line| line.strip_prefix(&name))
-            .collect();
+        let said: Vec<&str> = stdout.lines().filter_map(|line| line.strip_prefix(&name)).collect();
         // Behind the launcher's own chatter: it is a test program.
-        assert!(
-            said.ends_with(&["hello", "wörld", "last words"]),
-            "{stdout}"
-        );
+        assert!(said.ends_with(&["hello", "wörld", "last words"]), "{stdout}");
         assert!(stderr.contains(&format!("{name}oops\n")), "{stderr}");
     }
 }
@@ -477,17 +326,11 @@ async fn instances_die_with_a_killed_supervisor() {
         exec 3> "$FOLDER/lifeline"
         echo "$CLOAKROOM_INSTANCE ${CLOAKROOM_SUPERVISOR_PID-hidden}" > "$FOLDER/told-$CLOAKROOM_INSTANCE"
         exec sleep 600"#;
-    let mut supervisor = supervisor_process(hold, folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut supervisor =
+        supervisor_process(hold, folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     lifeline.opened().await;
     for number in 1..=2 {
-        assert_eq!(
-            text(folder.path().join(format!("told-{number}")), 1).await,
-            format!("{number} hidden\n")
-        );
+        assert_eq!(text(folder.path().join(format!("told-{number}")), 1).await, format!("{number} hidden\n"));
     }
     supervisor.kill().unwrap();
     supervisor.wait().unwrap();
@@ -503,16 +346,11 @@ fn role_supervisor() {
         return;
     };
     let folder = PathBuf::from(std::env::var_os("FOLDER").unwrap());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut settings = script(2, &words, &folder);
         settings.launcher = role("role_launcher");
-        settings.output = Output::Prefixed {
-            colour: Colour::Plain,
-        };
+        settings.output = Output::Prefixed { colour: Colour::Plain };
         let supervisor = Supervisor::start(settings).await.unwrap();
         text(folder.join("1"), 1).await;
         text(folder.join("2"), 1).await;
@@ -527,10 +365,7 @@ fn role_launcher() {
     if std::env::var_os(SUPERVISOR_VARIABLE).is_none() {
         return;
     }
-    let arguments: Vec<OsString> = std::env::args_os()
-        .skip_while(|argument| argument != "--")
-        .skip(1)
-        .collect();
+    let arguments: Vec<OsString> = std::env::args_os().skip_while(|argument| argument != "--").skip(1).collect();
     panic!("{}", exec_instance(&arguments));
 }
 

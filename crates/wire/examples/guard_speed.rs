@@ -1,8 +1,5 @@
 //! Prints what the guard costs per request head: `cargo run --release -p cloakroom-wire --example guard_speed`.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a measurement needs a clock; the crate itself has none"
-)]
+#![expect(clippy::disallowed_methods, reason = "a measurement needs a clock; the crate itself has none")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -24,22 +21,14 @@ Sec-Fetch-Mode: navigate\r\n\r\n";
 
 const SHORT: &[u8] = b"GET / HTTP/1.1\r\nHost: shop.example.com\r\n\r\n";
 
-const POST: &[u8] =
-    b"POST /cart HTTP/1.1\r\nHost: shop.example.com\r\nContent-Type: application/json\r\n\
+const POST: &[u8] = b"POST /cart HTTP/1.1\r\nHost: shop.example.com\r\nContent-Type: application/json\r\n\
 Content-Length: 12\r\n\r\n{\"item\": 42}";
 
 fn main() -> Result<(), Refused> {
-    for (name, bytes) in [
-        ("browser", BROWSER),
-        ("short", SHORT),
-        ("post with body", POST),
-    ] {
+    for (name, bytes) in [("browser", BROWSER), ("short", SHORT), ("post with body", POST)] {
         let whole = best_ns_per_head(bytes, bytes.len())?;
         let halves = best_ns_per_head(bytes, bytes.len() / 2)?;
-        println!(
-            "{name}: {} bytes, whole {whole:.0} ns, in two slices {halves:.0} ns",
-            bytes.len()
-        );
+        println!("{name}: {} bytes, whole {whole:.0} ns, in two slices {halves:.0} ns", bytes.len());
     }
     Ok(())
 }

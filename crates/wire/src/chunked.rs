@@ -71,18 +71,12 @@ impl ChunkScan {
             match self.push(*byte, limits) {
                 Ok(Flow::More) => at += 1,
                 Ok(Flow::Done) => {
-                    return Ok(Taken {
-                        bytes: at + 1,
-                        flow: Flow::Done,
-                    });
+                    return Ok(Taken { bytes: at + 1, flow: Flow::Done });
                 }
                 Err(violation) => return Err(Broken { at, violation }),
             }
         }
-        Ok(Taken {
-            bytes: at,
-            flow: Flow::More,
-        })
+        Ok(Taken { bytes: at, flow: Flow::More })
     }
 
     fn skip_data(&mut self, available: usize) -> usize {
@@ -98,16 +92,12 @@ impl ChunkScan {
     fn push(&mut self, byte: u8, limits: &Limits) -> Result<Flow, Violation> {
         self.step = match (self.step, byte) {
             (Step::Trailers, byte) => return self.push_trailer(byte, limits),
-            (Step::Size { digits }, byte) if byte.is_ascii_hexdigit() => {
-                self.push_digit(digits, byte)?
-            }
+            (Step::Size { digits }, byte) if byte.is_ascii_hexdigit() => self.push_digit(digits, byte)?,
             (Step::Size { digits: 0 }, byte) => {
                 return Err(unexpected(byte, Violation::InvalidChunkSize));
             }
             (Step::Size { .. } | Step::Extension, CR) => Step::SizeLineEnd,
-            (Step::Size { .. } | Step::ExtensionStart, b';') => {
-                self.push_extension(Step::Extension)?
-            }
+            (Step::Size { .. } | Step::ExtensionStart, b';') => self.push_extension(Step::Extension)?,
             (Step::Size { .. } | Step::ExtensionStart, byte) if is_space(byte) => {
                 self.push_extension(Step::ExtensionStart)?
             }
@@ -166,7 +156,6 @@ impl ChunkScan {
         }
         self.trailer_bytes += 1;
         // Trailers state no facts: those that would are refused by name.
-        self.trailers
-            .push(byte, limits.headers, &mut HeadFacts::new())
+        self.trailers.push(byte, limits.headers, &mut HeadFacts::new())
     }
 }

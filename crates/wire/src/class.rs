@@ -28,10 +28,7 @@ pub(crate) const fn is(byte: u8, mask: u8) -> bool {
 /// How many leading bytes are in one of the classes of the mask.
 #[inline]
 pub(crate) fn run(bytes: &[u8], mask: u8) -> usize {
-    bytes
-        .iter()
-        .position(|byte| !is(*byte, mask))
-        .unwrap_or(bytes.len())
+    bytes.iter().position(|byte| !is(*byte, mask)).unwrap_or(bytes.len())
 }
 
 /// Optional whitespace, `OWS` of RFC 9110 §5.6.3.
@@ -79,39 +76,12 @@ const fn class_of(byte: u8) -> u8 {
     }
     if matches!(
         byte,
-        b'!' | b'#'
-            | b'$'
-            | b'%'
-            | b'&'
-            | b'\''
-            | b'*'
-            | b'+'
-            | b'-'
-            | b'.'
-            | b'^'
-            | b'_'
-            | b'`'
-            | b'|'
-            | b'~'
+        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
     ) {
         class |= TOKEN;
     }
-    if matches!(
-        byte,
-        b'-' | b'.'
-            | b'_'
-            | b'~'
-            | b'!'
-            | b'$'
-            | b'&'
-            | b'\''
-            | b'('
-            | b')'
-            | b'*'
-            | b'+'
-            | b';'
-            | b'='
-    ) {
+    if matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=')
+    {
         class |= HOST_NAME;
     }
     if byte.is_ascii_graphic() {

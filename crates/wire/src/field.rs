@@ -88,12 +88,7 @@ impl FieldScan {
     }
 
     /// Takes the next byte.
-    pub(crate) fn push(
-        &mut self,
-        byte: u8,
-        fields_max: usize,
-        facts: &mut HeadFacts,
-    ) -> Result<Flow, Violation> {
+    pub(crate) fn push(&mut self, byte: u8, fields_max: usize, facts: &mut HeadFacts) -> Result<Flow, Violation> {
         match (self.step, byte) {
             (Step::LineStart, CR) => self.step = Step::SectionEnd,
             (Step::LineStart, b' ' | b'\t') => return Err(Violation::FoldedLine),
@@ -141,9 +136,7 @@ impl FieldScan {
         // A name that outgrew its room is none of those that are compared.
         let name = self.name.get(..usize::from(self.name_bytes)).unwrap_or(&[]);
         match self.section {
-            Section::Trailers if FORBIDDEN_TRAILERS.contains(&name) => {
-                Err(Violation::ForbiddenTrailer)
-            }
+            Section::Trailers if FORBIDDEN_TRAILERS.contains(&name) => Err(Violation::ForbiddenTrailer),
             Section::Trailers => Ok(ValueScan::Opaque),
             Section::Head => {
                 let watched = Watched::of(name);

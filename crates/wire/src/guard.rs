@@ -94,25 +94,17 @@ pub enum Phase {
 #[derive(Debug, Clone)]
 enum State {
     Head(HeadScan),
-    FixedBody {
-        remaining_bytes: u64,
-    },
+    FixedBody { remaining_bytes: u64 },
     ChunkedBody(ChunkScan),
     AwaitingUpgrade,
     Passthrough,
-    Refused {
-        violation: Violation,
-        delivered: Delivered,
-    },
+    Refused { violation: Violation, delivered: Delivered },
 }
 
 impl Default for Limits {
     /// 32 KiB and 100 fields: what common servers take.
     fn default() -> Self {
-        Self {
-            head_bytes: 32 * 1024,
-            headers: 100,
-        }
+        Self { head_bytes: 32 * 1024, headers: 100 }
     }
 }
 
@@ -120,10 +112,7 @@ impl RequestGuard {
     /// A guard for a connection on which nothing was sent yet.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            state: State::Head(HeadScan::new()),
-        }
+        Self { limits, state: State::Head(HeadScan::new()) }
     }
 
     /// Examines the next bytes of the stream. How the stream is split into slices changes neither the verdict
@@ -133,38 +122,17 @@ impl RequestGuard {
     /// [`Refused`] at the first violation, and for every slice after it (at offset 0, with the same violation).
     pub fn advance(&mut self, bytes: &[u8]) -> Result<Progress, Refused> {
         let mut progress = Progress::default();
-        if let State::Refused {
-            violation,
-            delivered,
-        } = self.state
-        {
-            return Err(Refused {
-                offset: 0,
-                violation,
-                delivered,
-                progress,
-            });
+        if let State::Refused { violation, delivered } = self.state {
+            return Err(Refused { offset: 0, violation, delivered, progress });
         }
         let mut at = 0;
         while at < bytes.len() {
             match self.step(&bytes[at..], &mut progress) {
                 Ok(taken) => at += taken,
                 Err(stop) => {
-                    let Stop {
-                        at: place,
-                        violation,
-                        delivered,
-                    } = stop;
-                    self.state = State::Refused {
-                        violation,
-                        delivered,
-                    };
-                    return Err(Refused {
-                        offset: at + place,
-                        violation,
-                        delivered,
-                        progress,
-                    });
+                    let Stop { at: place, violation, delivered } = stop;
+                    self.state = State::Refused { violation, delivered };
+                    return Err(Refused { offset: at + place, violation, delivered, progress });
                 }
             }
         }
@@ -175,9 +143,7 @@ impl RequestGuard {
     #[must_use]
     pub const fn phase(&self) -> Phase {
         match &self.state {
-            State::Head(head) => Phase::Head {
-                started: head.bytes > 0,
-            },
+            State::Head(head) => Phase::Head { started: head.bytes > 0 },
             State::FixedBody { .. } | State::ChunkedBody(_) => Phase::Body,
             State::AwaitingUpgrade => Phase::AwaitingUpgrade,
             State::Passthrough => Phase::Passthrough,
@@ -246,20 +212,13 @@ impl RequestGuard {
                 }
                 Ok(taken.bytes)
             }
-            State::AwaitingUpgrade => Err(Stop {
-                at: 0,
-                violation: Violation::EarlyUpgradeBytes,
-                delivered: Delivered::UpgradeRequest,
-            }),
+            State::AwaitingUpgrade => {
+                Err(Stop { at: 0, violation: Violation::EarlyUpgradeBytes, delivered: Delivered::UpgradeRequest })
+            }
             State::Passthrough => Ok(bytes.len()),
-            State::Refused {
-                violation,
-                delivered,
-            } => Err(Stop {
-                at: 0,
-                violation: *violation,
-                delivered: *delivered,
-            }),
+            State::Refused { violation, delivered } => {
+                Err(Stop { at: 0, violation: *violation, delivered: *delivered })
+            }
         }
     }
 
@@ -272,11 +231,7 @@ impl RequestGuard {
             0 => Delivered::Nothing,
             head_bytes => Delivered::PartOfHead { head_bytes },
         };
-        let stop = |violation| Stop {
-            at: 0,
-            violation,
-            delivered,
-        };
+        let stop = |violation| Stop { at: 0, violation, delivered };
         let taken = head.take(bytes, &self.limits).map_err(stop)?;
         if taken.flow == Flow::Done {
             let next = head.facts.conclude().map_err(stop)?;
@@ -316,10 +271,6 @@ struct Stop {
 
 impl From<Broken> for Stop {
     fn from(broken: Broken) -> Self {
-        Self {
-            at: broken.at,
-            violation: broken.violation,
-            delivered: Delivered::PartOfBody,
-        }
+        Self { at: broken.at, violation: broken.violation, delivered: Delivered::PartOfBody }
     }
 }

@@ -47,12 +47,7 @@ const NOT_CONNECT: u8 = u8::MAX;
 
 impl HeadScan {
     pub(crate) const fn new() -> Self {
-        Self {
-            bytes: 0,
-            facts: HeadFacts::new(),
-            step: Step::Start,
-            fields: FieldScan::new(Section::Head),
-        }
+        Self { bytes: 0, facts: HeadFacts::new(), step: Step::Start, fields: FieldScan::new(Section::Head) }
     }
 
     /// Takes bytes up to the end of the head or of the slice.
@@ -72,16 +67,10 @@ impl HeadScan {
             at += 1;
             self.bytes += 1;
             if self.push(*byte, limits)? == Flow::Done {
-                return Ok(Taken {
-                    bytes: at,
-                    flow: Flow::Done,
-                });
+                return Ok(Taken { bytes: at, flow: Flow::Done });
             }
         }
-        Ok(Taken {
-            bytes: at,
-            flow: Flow::More,
-        })
+        Ok(Taken { bytes: at, flow: Flow::More })
     }
 
     /// How many of the next bytes change nothing but the count.
@@ -116,10 +105,7 @@ impl HeadScan {
             }
             (Step::Version { at, major }, byte) => self.push_version(at, major, byte)?,
             (Step::RequestLineEnd, _) => Step::Fields,
-            (
-                Step::Start | Step::EmptyLineEnd | Step::AfterEmptyLine | Step::Method { .. },
-                byte,
-            ) => {
+            (Step::Start | Step::EmptyLineEnd | Step::AfterEmptyLine | Step::Method { .. }, byte) => {
                 return Err(unexpected(byte, Violation::InvalidMethod));
             }
         };
@@ -130,13 +116,8 @@ impl HeadScan {
     fn push_version(&mut self, at: u8, major: u8, byte: u8) -> Result<Step, Violation> {
         let next = at + 1;
         match (at, byte) {
-            (0, b'H') | (1 | 2, b'T') | (3, b'P') | (4, b'/') | (6, b'.') => {
-                Ok(Step::Version { at: next, major })
-            }
-            (5, digit) if digit.is_ascii_digit() => Ok(Step::Version {
-                at: next,
-                major: digit,
-            }),
+            (0, b'H') | (1 | 2, b'T') | (3, b'P') | (4, b'/') | (6, b'.') => Ok(Step::Version { at: next, major }),
+            (5, digit) if digit.is_ascii_digit() => Ok(Step::Version { at: next, major: digit }),
             (7, digit) if digit.is_ascii_digit() => {
                 self.facts.version = match (major, digit) {
                     (b'1', b'1') => Version::Http11,

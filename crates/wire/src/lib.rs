@@ -40,9 +40,7 @@ mod value;
 mod violation;
 mod words;
 
-pub use chunked::{
-    CHUNK_EXTENSION_BYTES_MAX, CHUNK_EXTENSION_TOTAL_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX,
-};
+pub use chunked::{CHUNK_EXTENSION_BYTES_MAX, CHUNK_EXTENSION_TOTAL_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX};
 pub use facts::BODY_BYTES_MAX;
 pub use guard::{Delivered, Limits, Phase, Progress, Refused, RequestGuard};
 pub use pieces::{Outcome, guard_in_pieces};

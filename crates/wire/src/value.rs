@@ -64,10 +64,7 @@ impl ValueScan {
             Some(Watched::ContentLength) => Self::Length { value: 0, place },
             Some(Watched::TransferEncoding) => Self::Coding { matched: 0, place },
             Some(Watched::Host) => Self::Host(HostStep::Before),
-            Some(Watched::Connection) => Self::Options {
-                matched: Match::Prefix(0),
-                place,
-            },
+            Some(Watched::Connection) => Self::Options { matched: Match::Prefix(0), place },
             Some(Watched::Upgrade) | None => Self::Opaque,
         }
     }
@@ -92,10 +89,7 @@ impl ValueScan {
     pub(crate) fn finish(self, facts: &mut HeadFacts) -> Result<(), Violation> {
         match self {
             Self::Opaque => {}
-            Self::Length {
-                place: Place::Before,
-                ..
-            } => return Err(Violation::InvalidContentLength),
+            Self::Length { place: Place::Before, .. } => return Err(Violation::InvalidContentLength),
             Self::Length { value, .. } => facts.framing = Framing::Length(value),
             Self::Coding { matched, .. } => {
                 if usize::from(matched) != CHUNKED.len() {
@@ -144,12 +138,7 @@ fn push_coding(matched: &mut u8, place: &mut Place, byte: u8) -> Result<(), Viol
     Ok(())
 }
 
-fn push_option(
-    matched: &mut Match,
-    place: &mut Place,
-    byte: u8,
-    facts: &mut HeadFacts,
-) -> Result<(), Violation> {
+fn push_option(matched: &mut Match, place: &mut Place, byte: u8, facts: &mut HeadFacts) -> Result<(), Violation> {
     if byte == b',' {
         facts.upgrade_listed |= matched.is_whole();
         (*matched, *place) = (Match::Prefix(0), Place::Before);
@@ -178,9 +167,7 @@ impl Place {
 impl Match {
     fn after(self, byte: u8) -> Self {
         match self {
-            Self::Prefix(count)
-                if UPGRADE.get(usize::from(count)) == Some(&byte.to_ascii_lowercase()) =>
-            {
+            Self::Prefix(count) if UPGRADE.get(usize::from(count)) == Some(&byte.to_ascii_lowercase()) => {
                 Self::Prefix(count + 1)
             }
             _ => Self::Other,

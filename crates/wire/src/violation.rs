@@ -121,8 +121,7 @@ mod tests {
     fn labels_are_distinct_and_kebab_case() {
         let mut codes: Vec<&str> = Violation::ALL.iter().map(Violation::code).collect();
         for code in &codes {
-            let plain =
-                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             assert!(code.bytes().all(plain), "{code}");
         }
         codes.sort_unstable();

@@ -15,33 +15,25 @@ pub(crate) fn text_run(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some((block, _)) = bytes[at..].split_first_chunk::<BLOCK_BYTES>() {
         // Without an early exit inside the block, so that it stays one comparison of vectors.
-        if block.iter().fold(false, |found, byte| {
-            found | (*byte < b' ') | (*byte == 0x7F)
-        }) {
+        if block.iter().fold(false, |found, byte| found | (*byte < b' ') | (*byte == 0x7F)) {
             break;
         }
         at += BLOCK_BYTES;
     }
-    at + run(&bytes[at..], VALUE, |word| {
-        below(word, b' ') | equal(word, 0x7F)
-    })
+    at + run(&bytes[at..], VALUE, |word| below(word, b' ') | equal(word, 0x7F))
 }
 
 /// How many leading bytes are visible ASCII.
 #[inline]
 pub(crate) fn visible_run(bytes: &[u8]) -> usize {
-    run(bytes, VISIBLE, |word| {
-        below(word, b'!') | equal(word, 0x7F) | (word & HIGHS)
-    })
+    run(bytes, VISIBLE, |word| below(word, b'!') | equal(word, 0x7F) | (word & HIGHS))
 }
 
 /// How many leading bytes a field name may hold (RFC 9110 §5.6.2). Letters and hyphens, of which nearly all names
 /// are made, need no second look.
 #[inline]
 pub(crate) fn name_run(bytes: &[u8]) -> usize {
-    run(bytes, TOKEN, |word| {
-        !(letters(word) | hyphens(word)) & HIGHS
-    })
+    run(bytes, TOKEN, |word| !(letters(word) | hyphens(word)) & HIGHS)
 }
 
 /// `suspects` marks, by its high bit, every byte outside the class and perhaps some inside; each suspect is then

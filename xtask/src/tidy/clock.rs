@@ -10,9 +10,7 @@ const READINGS: [&str; 2] = ["Instant::now", "SystemTime::now"];
 
 /// Finds readings of the clock in the gateway, outside its tests.
 pub(super) fn readings(tree: &Tree) -> Vec<Violation> {
-    let sources = tree
-        .rust_files()
-        .filter(|file| file.path.starts_with(GATEWAY_SOURCES) && !is_test_file(&file.path));
+    let sources = tree.rust_files().filter(|file| file.path.starts_with(GATEWAY_SOURCES) && !is_test_file(&file.path));
     sources.flat_map(readings_of).collect()
 }
 
@@ -62,10 +60,7 @@ mod tests {
             ("crates/gateway/tests/b.rs", "fn f() { Instant::now(); }"),
             ("crates/supervise/src/c.rs", "fn f() { Instant::now(); }"),
         ]);
-        let found: Vec<_> = readings(&tree)
-            .into_iter()
-            .map(|violation| (violation.path, violation.line))
-            .collect();
+        let found: Vec<_> = readings(&tree).into_iter().map(|violation| (violation.path, violation.line)).collect();
         assert_eq!(found, [("crates/gateway/src/a.rs".to_owned(), 3)]);
     }
 

@@ -16,11 +16,7 @@ pub(super) struct Exemption {
 
 /// All of them.
 pub(super) const EXEMPTIONS: &[Exemption] = &[
-    Exemption {
-        rule: Rule::Clock,
-        path: "crates/gateway/src/clock.rs",
-        reason: "the one place that reads the clock",
-    },
+    Exemption { rule: Rule::Clock, path: "crates/gateway/src/clock.rs", reason: "the one place that reads the clock" },
     Exemption {
         rule: Rule::Clock,
         path: "crates/gateway/src/upstream/health.rs",
@@ -31,26 +27,10 @@ pub(super) const EXEMPTIONS: &[Exemption] = &[
         path: "crates/supervise/tests/supervisor.rs",
         reason: "its ignored tests are programs that other tests start",
     },
-    Exemption {
-        rule: Rule::Leftovers,
-        path: "xtask/src/tidy/leftovers.rs",
-        reason: SPELLS_ITS_OWN_RULE,
-    },
-    Exemption {
-        rule: Rule::MachinePaths,
-        path: "xtask/src/tidy/machine.rs",
-        reason: SPELLS_ITS_OWN_RULE,
-    },
-    Exemption {
-        rule: Rule::Registries,
-        path: "xtask/src/tidy/machine.rs",
-        reason: SPELLS_ITS_OWN_RULE,
-    },
-    Exemption {
-        rule: Rule::Registries,
-        path: "Cargo.lock",
-        reason: "cargo writes it",
-    },
+    Exemption { rule: Rule::Leftovers, path: "xtask/src/tidy/leftovers.rs", reason: SPELLS_ITS_OWN_RULE },
+    Exemption { rule: Rule::MachinePaths, path: "xtask/src/tidy/machine.rs", reason: SPELLS_ITS_OWN_RULE },
+    Exemption { rule: Rule::Registries, path: "xtask/src/tidy/machine.rs", reason: SPELLS_ITS_OWN_RULE },
+    Exemption { rule: Rule::Registries, path: "Cargo.lock", reason: "cargo writes it" },
 ];
 
 /// Drops the violations that are exempted and adds the exemptions that matched none.
@@ -58,16 +38,10 @@ pub(super) fn apply(exemptions: &[Exemption], violations: Vec<Violation>) -> Vec
     let covers = |exemption: &Exemption, violation: &Violation| {
         exemption.rule == violation.rule && exemption.path == violation.path
     };
-    let unused = exemptions
-        .iter()
-        .filter(|exemption| !violations.iter().any(|violation| covers(exemption, violation)));
+    let unused = exemptions.iter().filter(|exemption| !violations.iter().any(|violation| covers(exemption, violation)));
     let stale: Vec<_> = unused.map(stale).collect();
     let is_exempt = |violation: &Violation| exemptions.iter().any(|exemption| covers(exemption, violation));
-    violations
-        .into_iter()
-        .filter(|violation| !is_exempt(violation))
-        .chain(stale)
-        .collect()
+    violations.into_iter().filter(|violation| !is_exempt(violation)).chain(stale).collect()
 }
 
 fn stale(exemption: &Exemption) -> Violation {
@@ -75,10 +49,7 @@ fn stale(exemption: &Exemption) -> Violation {
         rule: Rule::Exemptions,
         path: TABLE.to_owned(),
         line: 1,
-        what: format!(
-            "{} needs no exemption from {:?} ({})",
-            exemption.path, exemption.rule, exemption.reason
-        ),
+        what: format!("{} needs no exemption from {:?} ({})", exemption.path, exemption.rule, exemption.reason),
         why: "an exemption that nothing needs hides the next violation; remove it",
     }
 }
@@ -87,38 +58,20 @@ fn stale(exemption: &Exemption) -> Violation {
 mod tests {
     use super::*;
 
-    const EXEMPTION: Exemption = Exemption {
-        rule: Rule::Length,
-        path: "a.rs",
-        reason: "a table",
-    };
+    const EXEMPTION: Exemption = Exemption { rule: Rule::Length, path: "a.rs", reason: "a table" };
 
     fn violation(rule: Rule, path: &str) -> Violation {
-        Violation {
-            rule,
-            path: path.to_owned(),
-            line: 7,
-            what: "x".to_owned(),
-            why: "y",
-        }
+        Violation { rule, path: path.to_owned(), line: 7, what: "x".to_owned(), why: "y" }
     }
 
     /// An exemption from one rule that covered all of them would let anything into that file.
     #[test]
     fn an_exemption_covers_one_rule_of_one_file() {
-        let found = vec![
-            violation(Rule::Length, "a.rs"),
-            violation(Rule::Opening, "a.rs"),
-            violation(Rule::Length, "b.rs"),
-        ];
-        let left: Vec<_> = apply(&[EXEMPTION], found)
-            .into_iter()
-            .map(|violation| (violation.rule, violation.path))
-            .collect();
-        assert_eq!(
-            left,
-            [(Rule::Opening, "a.rs".to_owned()), (Rule::Length, "b.rs".to_owned())]
-        );
+        let found =
+            vec![violation(Rule::Length, "a.rs"), violation(Rule::Opening, "a.rs"), violation(Rule::Length, "b.rs")];
+        let left: Vec<_> =
+            apply(&[EXEMPTION], found).into_iter().map(|violation| (violation.rule, violation.path)).collect();
+        assert_eq!(left, [(Rule::Opening, "a.rs".to_owned()), (Rule::Length, "b.rs".to_owned())]);
     }
 
     /// A file that was split would otherwise keep the right to grow again.

@@ -45,36 +45,11 @@ struct Layer {
 const DECIDES: &str = "it decides and nothing else: what it needs of others comes as an argument";
 
 const LAYERS: &[Layer] = &[
-    Layer {
-        name: "cloakroom-session",
-        purity: Purity::Pure,
-        may_use: MayUse::Only(&[]),
-        why: DECIDES,
-    },
-    Layer {
-        name: "cloakroom-policy",
-        purity: Purity::Pure,
-        may_use: MayUse::Only(&[]),
-        why: DECIDES,
-    },
-    Layer {
-        name: "cloakroom-balance",
-        purity: Purity::Pure,
-        may_use: MayUse::Only(&[]),
-        why: DECIDES,
-    },
-    Layer {
-        name: "cloakroom-wire",
-        purity: Purity::Pure,
-        may_use: MayUse::Only(&[]),
-        why: DECIDES,
-    },
-    Layer {
-        name: "cloakroom-config",
-        purity: Purity::NoSockets,
-        may_use: MayUse::Only(&[]),
-        why: DECIDES,
-    },
+    Layer { name: "cloakroom-session", purity: Purity::Pure, may_use: MayUse::Only(&[]), why: DECIDES },
+    Layer { name: "cloakroom-policy", purity: Purity::Pure, may_use: MayUse::Only(&[]), why: DECIDES },
+    Layer { name: "cloakroom-balance", purity: Purity::Pure, may_use: MayUse::Only(&[]), why: DECIDES },
+    Layer { name: "cloakroom-wire", purity: Purity::Pure, may_use: MayUse::Only(&[]), why: DECIDES },
+    Layer { name: "cloakroom-config", purity: Purity::NoSockets, may_use: MayUse::Only(&[]), why: DECIDES },
     Layer {
         name: "cloakroom-store",
         purity: Purity::Edge,
@@ -203,10 +178,7 @@ pub(super) fn layering(tree: &Tree) -> Vec<Violation> {
     }
     for (package, layer) in layered(tree) {
         let MayUse::Only(allowed) = layer.may_use else { continue };
-        let ours = package
-            .dependencies
-            .iter()
-            .filter(|dependency| dependency.name.starts_with(OUR_PREFIX));
+        let ours = package.dependencies.iter().filter(|dependency| dependency.name.starts_with(OUR_PREFIX));
         let wrong = ours.filter(|dependency| dependency.is_shipped() && !allowed.contains(&dependency.name.as_str()));
         violations.extend(wrong.map(|dependency| at_dependency(tree, package, dependency, layer.why)));
     }
@@ -233,9 +205,7 @@ pub(super) fn disallowed_methods(tree: &Tree) -> Vec<Violation> {
 }
 
 fn layered(tree: &Tree) -> impl Iterator<Item = (&Package, &'static Layer)> {
-    tree.packages
-        .iter()
-        .filter_map(|package| Some((package, layer_of(package)?)))
+    tree.packages.iter().filter_map(|package| Some((package, layer_of(package)?)))
 }
 
 fn layer_of(package: &Package) -> Option<&'static Layer> {
@@ -262,17 +232,8 @@ fn because(brings: Brings) -> &'static str {
 
 fn at_dependency(tree: &Tree, package: &Package, dependency: &Dependency, why: &'static str) -> Violation {
     let path = format!("{}/Cargo.toml", package.folder(&tree.root));
-    let line = tree
-        .file(&path)
-        .and_then(|file| dependency_line(&file.text, &dependency.name))
-        .unwrap_or(1);
-    Violation {
-        rule: Rule::Layers,
-        path,
-        line,
-        what: format!("{} depends on {}", package.name, dependency.name),
-        why,
-    }
+    let line = tree.file(&path).and_then(|file| dependency_line(&file.text, &dependency.name)).unwrap_or(1);
+    Violation { rule: Rule::Layers, path, line, what: format!("{} depends on {}", package.name, dependency.name), why }
 }
 
 /// The line of a manifest that names a dependency which is not for tests alone.
@@ -299,10 +260,8 @@ mod tests {
     use crate::workspace::DependencyKind;
 
     fn tree(package: &str, dependencies: &[(&str, Option<DependencyKind>)], files: &[(&str, &str)]) -> Tree {
-        let dependency = |(name, kind): &(&str, Option<DependencyKind>)| Dependency {
-            name: (*name).into(),
-            kind: *kind,
-        };
+        let dependency =
+            |(name, kind): &(&str, Option<DependencyKind>)| Dependency { name: (*name).into(), kind: *kind };
         let mut tree = Tree::of(files);
         tree.packages.push(Package {
             name: package.into(),
@@ -314,36 +273,23 @@ mod tests {
     }
 
     fn shown(violations: &[Violation]) -> Vec<String> {
-        violations
-            .iter()
-            .map(|violation| format!("{}:{} {}", violation.path, violation.line, violation.what))
-            .collect()
+        violations.iter().map(|violation| format!("{}:{} {}", violation.path, violation.line, violation.what)).collect()
     }
 
     /// Session logic with a runtime inside could only be tested with real time passing.
     #[test]
     fn a_pure_crate_has_no_runtime_except_for_its_tests() {
         let manifest = "[package]\n\n[dev-dependencies]\nrand = \"1\"\n\n[dependencies]\ntokio.workspace = true\n";
-        let dependencies = [
-            ("tokio", None),
-            ("rand", Some(DependencyKind::Dev)),
-            ("thiserror", None),
-        ];
+        let dependencies = [("tokio", None), ("rand", Some(DependencyKind::Dev)), ("thiserror", None)];
         let tree = tree("cloakroom-session", &dependencies, &[("crates/x/Cargo.toml", manifest)]);
-        assert_eq!(
-            shown(&purity(&tree)),
-            ["crates/x/Cargo.toml:7 cloakroom-session depends on tokio"]
-        );
+        assert_eq!(shown(&purity(&tree)), ["crates/x/Cargo.toml:7 cloakroom-session depends on tokio"]);
     }
 
     /// Reading a configuration may need files; answering requests while doing so is another crate's job.
     #[test]
     fn the_configuration_is_kept_from_sockets_alone() {
         let tree = tree("cloakroom-config", &[("notify", None), ("socket2", None)], &[]);
-        assert_eq!(
-            shown(&purity(&tree)),
-            ["crates/x/Cargo.toml:1 cloakroom-config depends on socket2"]
-        );
+        assert_eq!(shown(&purity(&tree)), ["crates/x/Cargo.toml:1 cloakroom-config depends on socket2"]);
     }
 
     /// A gateway that named a store would have to be changed for every new one.
@@ -370,10 +316,7 @@ mod tests {
     #[test]
     fn a_crate_without_a_row_is_a_violation() {
         let found = shown(&layering(&tree("cloakroom-new", &[], &[])));
-        assert_eq!(
-            found,
-            ["crates/x/Cargo.toml:1 cloakroom-new has no row in xtask/src/tidy/layers.rs"]
-        );
+        assert_eq!(found, ["crates/x/Cargo.toml:1 cloakroom-new has no row in xtask/src/tidy/layers.rs"]);
     }
 
     /// `Instant::now` is in the standard library: no list of dependencies keeps it out.

@@ -4,10 +4,7 @@ use super::tree::Tree;
 use super::{Rule, Violation};
 
 const LEFTOVERS: &[(&str, &str)] = &[
-    (
-        "#[ignore",
-        "a test that does not run proves nothing: mend it or delete it",
-    ),
+    ("#[ignore", "a test that does not run proves nothing: mend it or delete it"),
     ("todo!", "what is merged works"),
     ("unimplemented!", "what is merged works"),
     ("dbg!", "a trace of debugging: log through tracing, or not at all"),
@@ -53,10 +50,7 @@ mod tests {
     fn unfinished_work_is_found_where_it_stands() {
         let source = "//! x\nfn f() { todo!() }\n// FIXME: later\n#[ignore = \"slow\"]\nlet x = dbg!(y);\n";
         let found = leftovers(&Tree::of(&[("a.rs", source), ("a.md", "TODO")]));
-        assert_eq!(
-            found.iter().map(|violation| violation.line).collect::<Vec<_>>(),
-            [2, 3, 4, 5]
-        );
+        assert_eq!(found.iter().map(|violation| violation.line).collect::<Vec<_>>(), [2, 3, 4, 5]);
     }
 
     /// A rule that cried at names would soon be switched off.

@@ -8,14 +8,8 @@ const FOLDERS: &[(&str, &str)] = &[
     ("/home/", "a home folder exists on one machine"),
     ("/Users/", "a home folder exists on one machine"),
     ("/root/", "a home folder exists on one machine"),
-    (
-        "/tmp/",
-        "a fixed temporary path is shared with everyone on the machine: make a folder with a random name",
-    ),
-    (
-        "/var/tmp/",
-        "a fixed temporary path is shared with everyone on the machine: make a folder with a random name",
-    ),
+    ("/tmp/", "a fixed temporary path is shared with everyone on the machine: make a folder with a random name"),
+    ("/var/tmp/", "a fixed temporary path is shared with everyone on the machine: make a folder with a random name"),
     ("/var/folders/", "a temporary folder of one login session"),
     ("/work/", "a working folder exists on one machine"),
     ("/workspace/", "a working folder exists on one machine"),
@@ -48,12 +42,7 @@ pub(super) fn paths(tree: &Tree) -> Vec<Violation> {
 pub(super) fn registries(tree: &Tree) -> Vec<Violation> {
     find(tree, Rule::Registries, |text| {
         let hit = REGISTRY_HOSTS.iter().find(|host| text.contains(**host));
-        hit.map(|host| {
-            (
-                format!("the registry host {host}"),
-                "the package manager's own settings name the registry",
-            )
-        })
+        hit.map(|host| (format!("the registry host {host}"), "the package manager's own settings name the registry"))
     })
 }
 
@@ -62,13 +51,7 @@ fn find(tree: &Tree, rule: Rule, judge: impl Fn(&str) -> Option<(String, &'stati
     for file in &tree.files {
         for (line, text) in file.lines() {
             if let Some((what, why)) = judge(text) {
-                violations.push(Violation {
-                    rule,
-                    path: file.path.clone(),
-                    line,
-                    what,
-                    why,
-                });
+                violations.push(Violation { rule, path: file.path.clone(), line, what, why });
             }
         }
     }
@@ -112,12 +95,6 @@ mod tests {
     #[test]
     fn registry_hosts_are_found() {
         let text = "source = \"registry+https://github.com/rust-lang/crates.io-index\"\ncargo publish to crates.io\n";
-        assert_eq!(
-            lines(registries(&Tree::of(&[
-                ("a.lock", text),
-                ("b.md", "https://pypi.org/x")
-            ]))),
-            [1, 1]
-        );
+        assert_eq!(lines(registries(&Tree::of(&[("a.lock", text), ("b.md", "https://pypi.org/x")]))), [1, 1]);
     }
 }

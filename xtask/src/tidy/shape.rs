@@ -10,10 +10,7 @@ const SOURCE_EXTENSIONS: [&str; 7] = ["rs", "js", "ts", "css", "html", "py", "sh
 
 /// A long file is several things under one name.
 pub(super) fn length(tree: &Tree) -> Vec<Violation> {
-    let sources = tree
-        .files
-        .iter()
-        .filter(|file| SOURCE_EXTENSIONS.contains(&file.extension()));
+    let sources = tree.files.iter().filter(|file| SOURCE_EXTENSIONS.contains(&file.extension()));
     let long = sources.filter(|file| file.text.lines().count() > LINES_MAX);
     long.map(|file| Violation {
         rule: Rule::Length,
@@ -58,12 +55,7 @@ mod tests {
     fn length_counts_in_sources_and_nowhere_else() {
         let longest = "x\n".repeat(LINES_MAX);
         let too_long = "x\n".repeat(LINES_MAX + 1);
-        let tree = Tree::of(&[
-            ("a.rs", &longest),
-            ("b.rs", &too_long),
-            ("c.lock", &too_long),
-            ("d.css", &too_long),
-        ]);
+        let tree = Tree::of(&[("a.rs", &longest), ("b.rs", &too_long), ("c.lock", &too_long), ("d.css", &too_long)]);
         assert_eq!(paths(length(&tree)), ["b.rs", "d.css"]);
     }
 

@@ -25,10 +25,7 @@ pub(super) struct SourceFile {
 impl SourceFile {
     /// The extension, or nothing.
     pub(super) fn extension(&self) -> &str {
-        Path::new(&self.path)
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .unwrap_or_default()
+        Path::new(&self.path).extension().and_then(|extension| extension.to_str()).unwrap_or_default()
     }
 
     /// The lines with their numbers, counted from one.
@@ -53,11 +50,7 @@ impl Tree {
                 files.push(SourceFile { path, text });
             }
         }
-        Ok(Self {
-            files,
-            packages: workspace::metadata()?.packages,
-            root,
-        })
+        Ok(Self { files, packages: workspace::metadata()?.packages, root })
     }
 
     /// The Rust files.
@@ -73,15 +66,8 @@ impl Tree {
     /// A tree of a test: paths and texts, no packages.
     #[cfg(test)]
     pub(super) fn of(files: &[(&str, &str)]) -> Self {
-        let file = |(path, text): &(&str, &str)| SourceFile {
-            path: (*path).to_owned(),
-            text: (*text).to_owned(),
-        };
-        Self {
-            root: PathBuf::from("/w"),
-            files: files.iter().map(file).collect(),
-            packages: Vec::new(),
-        }
+        let file = |(path, text): &(&str, &str)| SourceFile { path: (*path).to_owned(), text: (*text).to_owned() };
+        Self { root: PathBuf::from("/w"), files: files.iter().map(file).collect(), packages: Vec::new() }
     }
 }
 
@@ -90,22 +76,11 @@ fn listed_files(root: &Path) -> Result<Vec<String>> {
     let safe_directory = format!("safe.directory={}", root.display());
     let output = Command::new("git")
         .current_dir(root)
-        .args([
-            "-c",
-            &safe_directory,
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["-c", &safe_directory, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .output()
         .context("cannot start git, which knows the files of the repository")?;
     if !output.status.success() {
-        bail!(
-            "`git ls-files` failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("`git ls-files` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     let names = String::from_utf8(output.stdout).context("a file name is not UTF-8")?;
     Ok(names.split_terminator('\0').map(str::to_owned).collect())

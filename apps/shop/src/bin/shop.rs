@@ -23,13 +23,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let settings = ShopSettings::from_environment(|name| std::env::var(name).ok())?;
-    eprintln!(
-        "shop instance {} opens on http://{}/",
-        settings.instance, settings.listen
-    );
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    eprintln!("shop instance {} opens on http://{}/", settings.instance, settings.listen);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(settings))?;
     Ok(())
 }

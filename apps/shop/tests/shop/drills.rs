@@ -23,18 +23,12 @@ async fn bodies_have_the_size_asked_for() {
     for bytes in [0, 1, 65_536, 65_537, 3_000_000] {
         let answer = shop.get(&format!("/api/size?bytes={bytes}")).await;
         assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, bytes));
-        assert_eq!(
-            answer.header("content-length"),
-            Some(bytes.to_string().as_str())
-        );
+        assert_eq!(answer.header("content-length"), Some(bytes.to_string().as_str()));
     }
     let most = 64 * 1024 * 1024;
     let path = format!("/api/size?bytes={most}");
     let answer = shop.send(Method::HEAD, &path, HeaderMap::new(), "").await;
-    assert_eq!(
-        answer.header("content-length"),
-        Some(most.to_string().as_str())
-    );
+    assert_eq!(answer.header("content-length"), Some(most.to_string().as_str()));
     for wish in ["67108865", "-1", "all"] {
         let answer = shop.get(&format!("/api/size?bytes={wish}")).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wish}");
@@ -48,10 +42,7 @@ async fn slow_answers_take_their_time() {
     let answer = shop.get("/api/slow?ms=50").await;
     assert_eq!(answer.json(), json!({"waited_ms": 50}));
     assert!(started.elapsed().as_millis() >= 50);
-    assert_eq!(
-        shop.get("/api/slow?ms=soon").await.status,
-        StatusCode::BAD_REQUEST
-    );
+    assert_eq!(shop.get("/api/slow?ms=soon").await.status, StatusCode::BAD_REQUEST);
 }
 
 /// A rolling deploy stops instances in the middle of requests; each one cut off would be counted
@@ -71,10 +62,7 @@ async fn a_request_under_way_is_finished_before_the_end() {
     stream.write_all(br#"{"quantity":4}"#).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert!(
-        answer.starts_with("HTTP/1.1 200 OK") && answer.contains(r#""mug":4"#),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains(r#""mug":4"#), "{answer}");
     shop.ended.await.unwrap().unwrap();
 }
 
@@ -90,22 +78,10 @@ async fn connections_are_used_again() {
 #[tokio::test]
 async fn a_shop_that_cannot_open_says_why() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let settings = ShopSettings {
-        listen: taken.local_addr().unwrap(),
-        instance: "1".to_owned(),
-        design: SessionDesign::Memory,
-    };
-    assert!(matches!(
-        serve(settings.clone()).await,
-        Err(ShopError::Listen { .. })
-    ));
+    let settings =
+        ShopSettings { listen: taken.local_addr().unwrap(), instance: "1".to_owned(), design: SessionDesign::Memory };
+    assert!(matches!(serve(settings.clone()).await, Err(ShopError::Listen { .. })));
     drop(taken);
-    let unnameable = ShopSettings {
-        instance: "a\nb".to_owned(),
-        ..settings
-    };
-    assert!(matches!(
-        serve(unnameable).await,
-        Err(ShopError::Instance { .. })
-    ));
+    let unnameable = ShopSettings { instance: "a\nb".to_owned(), ..settings };
+    assert!(matches!(serve(unnameable).await, Err(ShopError::Instance { .. })));
 }

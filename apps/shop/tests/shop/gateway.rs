@@ -20,47 +20,22 @@ async fn any_instance_serves_the_same_visitor() {
     assert_eq!(answer.json(), nobody);
     assert!(!gateway.begun, "a mere visit begins no session");
 
-    let answer = gateway
-        .send(
-            &first,
-            Method::PUT,
-            "/api/cart/espresso",
-            r#"{"quantity":2}"#,
-        )
-        .await;
-    assert_eq!(
-        answer.header("cloakroom-session-patch"),
-        Some(r#"{"cart.espresso":2}"#)
-    );
+    let answer = gateway.send(&first, Method::PUT, "/api/cart/espresso", r#"{"quantity":2}"#).await;
+    assert_eq!(answer.header("cloakroom-session-patch"), Some(r#"{"cart.espresso":2}"#));
     assert_eq!(answer.header("set-cookie"), None);
-    assert_eq!(
-        answer.json()["cart"],
-        json!({"espresso": 2}),
-        "the state after the change"
-    );
+    assert_eq!(answer.json()["cart"], json!({"espresso": 2}), "the state after the change");
 
     let log_in = r#"{"name":"Łukasz","password":"coat-check"}"#;
-    let answer = gateway
-        .send(&second, Method::POST, "/api/login", log_in)
-        .await;
-    assert_eq!(
-        answer.headers["cloakroom-session-login"].as_bytes(),
-        "Łukasz".as_bytes()
-    );
-    let state =
-        json!({"user": "Łukasz", "cart": {"espresso": 2}, "instance": "2", "design": "external"});
+    let answer = gateway.send(&second, Method::POST, "/api/login", log_in).await;
+    assert_eq!(answer.headers["cloakroom-session-login"].as_bytes(), "Łukasz".as_bytes());
+    let state = json!({"user": "Łukasz", "cart": {"espresso": 2}, "instance": "2", "design": "external"});
     assert_eq!(answer.json(), state);
 
     let answer = gateway.send(&first, Method::GET, "/api/me", "").await;
     assert_eq!(answer.json()["user"], json!("Łukasz"));
 
-    let answer = gateway
-        .send(&second, Method::DELETE, "/api/cart/espresso", "")
-        .await;
-    assert_eq!(
-        answer.header("cloakroom-session-patch"),
-        Some(r#"{"cart.espresso":null}"#)
-    );
+    let answer = gateway.send(&second, Method::DELETE, "/api/cart/espresso", "").await;
+    assert_eq!(answer.header("cloakroom-session-patch"), Some(r#"{"cart.espresso":null}"#));
     assert_eq!(answer.json()["cart"], json!({}));
     assert!(gateway.fields.is_empty());
 
@@ -75,34 +50,22 @@ async fn any_instance_serves_the_same_visitor() {
 async fn changes_under_way_together_are_all_kept() {
     let shop = RunningShop::start("1", trusted()).await;
     let mut gateway = FakeGateway::new(Seal::Json);
-    gateway
-        .send(&shop, Method::PUT, "/api/cart/mug", r#"{"quantity":1}"#)
-        .await;
+    gateway.send(&shop, Method::PUT, "/api/cart/mug", r#"{"quantity":1}"#).await;
 
     let mut other_tab = FakeGateway::new(Seal::Json);
     other_tab.fields = gateway.fields.clone();
     other_tab.begun = true;
-    gateway
-        .send(&shop, Method::PUT, "/api/cart/scarf", r#"{"quantity":1}"#)
-        .await;
-    let answer = other_tab
-        .send(&shop, Method::PUT, "/api/cart/kettle", r#"{"quantity":1}"#)
-        .await;
+    gateway.send(&shop, Method::PUT, "/api/cart/scarf", r#"{"quantity":1}"#).await;
+    let answer = other_tab.send(&shop, Method::PUT, "/api/cart/kettle", r#"{"quantity":1}"#).await;
 
-    assert_eq!(
-        answer.header("cloakroom-session-patch"),
-        Some(r#"{"cart.kettle":1}"#)
-    );
+    assert_eq!(answer.header("cloakroom-session-patch"), Some(r#"{"cart.kettle":1}"#));
 }
 
 #[tokio::test]
 async fn nothing_begins_a_session_that_has_nothing_to_keep() {
     let shop = RunningShop::start("1", trusted()).await;
     let mut gateway = FakeGateway::new(Seal::Json);
-    gateway
-        .send(&shop, Method::DELETE, "/api/cart/mug", "")
-        .await
-        .json();
+    gateway.send(&shop, Method::DELETE, "/api/cart/mug", "").await.json();
     let answer = gateway.send(&shop, Method::POST, "/api/logout", "").await;
     assert_eq!(answer.header("cloakroom-session-end"), None);
     assert!(!gateway.begun);
@@ -121,18 +84,10 @@ async fn a_header_that_cannot_be_read_is_an_error_that_says_so() {
         (encode(r#"{"sub":"alice","large":true}"#), "too large"),
     ];
     for (value, reason) in cases {
-        for (method, path) in [
-            (Method::GET, "/api/me"),
-            (Method::GET, "/"),
-            (Method::POST, "/logout"),
-        ] {
+        for (method, path) in [(Method::GET, "/api/me"), (Method::GET, "/"), (Method::POST, "/logout")] {
             let headers = HeaderMap::from_iter([session_header(&value)]);
             let answer = shop.send(method, path, headers, "").await;
-            assert_eq!(
-                answer.status,
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "{path} {value}"
-            );
+            assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{path} {value}");
             assert!(answer.text().contains(reason), "{}", answer.text());
             assert_eq!(answer.header("cloakroom-session-end"), None);
         }

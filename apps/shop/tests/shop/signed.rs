@@ -40,9 +40,7 @@ impl KeyServer {
             server.fetches.fetch_add(1, Ordering::SeqCst);
             Json(json!({ "keys": *server.keys.lock().unwrap() }))
         }
-        let router = Router::new()
-            .route("/keys", get(publish))
-            .with_state(self.clone());
+        let router = Router::new().route("/keys", get(publish)).with_state(self.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/keys", listener.local_addr().unwrap());
         tokio::spawn(axum::serve(listener, router).into_future());
@@ -55,10 +53,7 @@ impl KeyServer {
 }
 
 fn verified_by(url: &str) -> SessionDesign {
-    let verification = Verification::Jwks {
-        url: url.parse().unwrap(),
-        audience: "shop".to_owned(),
-    };
+    let verification = Verification::Jwks { url: url.parse().unwrap(), audience: "shop".to_owned() };
     SessionDesign::Gateway { verification }
 }
 
@@ -86,21 +81,12 @@ fn claims() -> Value {
 }
 
 fn signed(kid: &str, seed: &str, claims: &Value) -> String {
-    let header = Header {
-        kid: Some(kid.to_owned()),
-        ..Header::new(Algorithm::EdDSA)
-    };
+    let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::EdDSA) };
     encode(&header, claims, &signing_key(seed)).unwrap()
 }
 
 async fn me(shop: &RunningShop, token: &str) -> Answer {
-    shop.send(
-        Method::GET,
-        "/api/me",
-        HeaderMap::from_iter([session_header(token)]),
-        "",
-    )
-    .await
+    shop.send(Method::GET, "/api/me", HeaderMap::from_iter([session_header(token)]), "").await
 }
 
 #[tokio::test]
@@ -114,16 +100,10 @@ async fn a_visitor_shops_through_signed_tokens() {
         token_fields.extend(session.as_object().unwrap().clone());
         signed("k1", SEED, &token)
     })));
-    gateway
-        .send(&shop, Method::PUT, "/api/cart/mug", r#"{"quantity":3}"#)
-        .await
-        .json();
+    gateway.send(&shop, Method::PUT, "/api/cart/mug", r#"{"quantity":3}"#).await.json();
     assert_eq!(keys.fetches(), 0, "no key is fetched before one is needed");
     let log_in = r#"{"name":"alice","password":"coat-check"}"#;
-    gateway
-        .send(&shop, Method::POST, "/api/login", log_in)
-        .await
-        .json();
+    gateway.send(&shop, Method::POST, "/api/login", log_in).await.json();
     let answer = gateway.send(&shop, Method::GET, "/api/me", "").await;
     let state = json!({"user": "alice", "cart": {"mug": 3}, "instance": "3", "design": "external"});
     assert_eq!(answer.json(), state);
@@ -146,16 +126,8 @@ async fn tokens_that_do_not_hold_are_refused() {
     };
     let parts: Vec<&str> = good.split('.').collect();
     let bob = altered("sub", json!("bob"));
-    let swapped = format!(
-        "{}.{}.{}",
-        parts[0],
-        bob.split('.').nth(1).unwrap(),
-        parts[2]
-    );
-    let hmac = Header {
-        kid: Some("k1".to_owned()),
-        ..Header::new(Algorithm::HS256)
-    };
+    let swapped = format!("{}.{}.{}", parts[0], bob.split('.').nth(1).unwrap(), parts[2]);
+    let hmac = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::HS256) };
     let public_as_secret = EncodingKey::from_secret(PUBLIC.as_bytes());
     let unnamed = Header::new(Algorithm::EdDSA);
     let now = get_current_timestamp();
@@ -167,25 +139,15 @@ async fn tokens_that_do_not_hold_are_refused() {
         ("no expiry", altered("exp", Value::Null)),
         ("another pool", altered("aud", json!("blog"))),
         ("another issuer", altered("iss", json!("someone"))),
-        (
-            "a shared secret",
-            encode(&hmac, &claims(), &public_as_secret).unwrap(),
-        ),
-        (
-            "no key named",
-            encode(&unnamed, &claims(), &signing_key(SEED)).unwrap(),
-        ),
+        ("a shared secret", encode(&hmac, &claims(), &public_as_secret).unwrap()),
+        ("no key named", encode(&unnamed, &claims(), &signing_key(SEED)).unwrap()),
         ("unknown key", signed("k9", SEED, &claims())),
         ("plain JSON", "eyJzdWIiOiJhbGljZSJ9".to_owned()),
     ];
     for (case, token) in cases {
         let answer = me(&shop, &token).await;
         assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{case}");
-        assert!(
-            answer.text().contains("cannot be believed"),
-            "{case}: {}",
-            answer.text()
-        );
+        assert!(answer.text().contains("cannot be believed"), "{case}: {}", answer.text());
     }
     assert_eq!(me(&shop, &good).await.json()["user"], json!("alice"));
 }
@@ -197,11 +159,7 @@ async fn unknown_keys_are_not_asked_for_again_at_once() {
     let shop = RunningShop::start("1", keys.start().await).await;
     let started = std::time::Instant::now();
     for number in 0..20 {
-        me(
-            &shop,
-            &signed(&format!("made-up-{number}"), SEED, &claims()),
-        )
-        .await;
+        me(&shop, &signed(&format!("made-up-{number}"), SEED, &claims())).await;
     }
     // The first fetch, and one more for each second that went by.
     let fetches_max = 1 + usize::try_from(started.elapsed().as_secs()).unwrap();
@@ -219,13 +177,7 @@ async fn requests_that_arrive_together_share_one_fetch() {
         let (shop, token) = (Arc::clone(&shop), token.clone());
         requests.spawn(async move { me(&shop, &token).await.status });
     }
-    assert!(
-        requests
-            .join_all()
-            .await
-            .iter()
-            .all(|status| *status == StatusCode::OK)
-    );
+    assert!(requests.join_all().await.iter().all(|status| *status == StatusCode::OK));
     assert_eq!(keys.fetches(), 1);
 }
 
@@ -244,9 +196,5 @@ async fn keys_that_cannot_be_had_are_a_passing_trouble() {
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.header("retry-after"), Some("1"));
     }
-    assert_eq!(
-        shop.get("/api/me").await.json()["user"],
-        json!(null),
-        "anonymous needs no key"
-    );
+    assert_eq!(shop.get("/api/me").await.json()["user"], json!(null), "anonymous needs no key");
 }

@@ -31,11 +31,7 @@ impl RunningShop {
     pub(crate) async fn start(instance: &str, design: SessionDesign) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let settings = ShopSettings {
-            listen: address,
-            instance: instance.to_owned(),
-            design,
-        };
+        let settings = ShopSettings { listen: address, instance: instance.to_owned(), design };
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(serve_on(listener, settings, async {
             // A dropped sender must not stop the shop before the test is over.
@@ -44,36 +40,21 @@ impl RunningShop {
             }
         }));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self {
-            address,
-            client,
-            stop: Some(stop),
-            ended,
-        }
+        Self { address, client, stop: Some(stop), ended }
     }
 
     pub(crate) fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
     }
 
-    pub(crate) async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        headers: HeaderMap,
-        body: impl Into<Bytes>,
-    ) -> Answer {
+    pub(crate) async fn send(&self, method: Method, path: &str, headers: HeaderMap, body: impl Into<Bytes>) -> Answer {
         let mut request = Request::new(Full::new(body.into()));
         *request.method_mut() = method;
         *request.uri_mut() = format!("http://{}{path}", self.address).parse().unwrap();
         *request.headers_mut() = headers;
         let (head, body) = self.client.request(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        }
+        Answer { status: head.status, headers: head.headers, body }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -118,13 +99,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    pub(crate) async fn send(
-        &mut self,
-        shop: &RunningShop,
-        method: Method,
-        path: &str,
-        body: &str,
-    ) -> Answer {
+    pub(crate) async fn send(&mut self, shop: &RunningShop, method: Method, path: &str, body: &str) -> Answer {
         let mut headers = form_headers(body);
         if let Some(cookie) = &self.cookie {
             headers.insert(COOKIE, HeaderValue::try_from(cookie).unwrap());
@@ -154,12 +129,7 @@ pub(crate) enum Seal {
 
 impl FakeGateway {
     pub(crate) fn new(seal: Seal) -> Self {
-        Self {
-            principal: None,
-            fields: Map::new(),
-            begun: false,
-            seal,
-        }
+        Self { principal: None, fields: Map::new(), begun: false, seal }
     }
 
     pub(crate) fn session_header(&self) -> HeaderMap {
@@ -177,13 +147,7 @@ impl FakeGateway {
         HeaderMap::from_iter([session_header(&value)])
     }
 
-    pub(crate) async fn send(
-        &mut self,
-        shop: &RunningShop,
-        method: Method,
-        path: &str,
-        body: &str,
-    ) -> Answer {
+    pub(crate) async fn send(&mut self, shop: &RunningShop, method: Method, path: &str, body: &str) -> Answer {
         let mut headers = self.session_header();
         headers.extend(form_headers(body));
         let answer = shop.send(method, path, headers, body.to_owned()).await;
@@ -216,24 +180,15 @@ impl FakeGateway {
 }
 
 pub(crate) fn session_header(value: &str) -> (HeaderName, HeaderValue) {
-    (
-        HeaderName::from_static("cloakroom-session"),
-        HeaderValue::try_from(value).unwrap(),
-    )
+    (HeaderName::from_static("cloakroom-session"), HeaderValue::try_from(value).unwrap())
 }
 
 pub(crate) fn trusted() -> SessionDesign {
-    SessionDesign::Gateway {
-        verification: Verification::Trusted,
-    }
+    SessionDesign::Gateway { verification: Verification::Trusted }
 }
 
 /// A body that looks like JSON is sent as such, any other as a form.
 fn form_headers(body: &str) -> HeaderMap {
-    let kind = if body.starts_with('{') {
-        "application/json"
-    } else {
-        "application/x-www-form-urlencoded"
-    };
+    let kind = if body.starts_with('{') { "application/json" } else { "application/x-www-form-urlencoded" };
     HeaderMap::from_iter([(hyper::header::CONTENT_TYPE, HeaderValue::from_static(kind))])
 }

@@ -16,19 +16,14 @@ impl Balancer {
             Weights::Uniform => below(entropy, self.entries.len() as u64) as usize,
             Weights::Mixed => {
                 let mark = below(entropy, self.total_weight);
-                self.entries
-                    .partition_point(|entry| entry.weight_up_to_here <= mark)
+                self.entries.partition_point(|entry| entry.weight_up_to_here <= mark)
             }
         };
         if !skip(self.entries.get(index)?.slot) {
             return Some(index);
         }
-        let open_weight = self
-            .entries
-            .iter()
-            .filter(|entry| !skip(entry.slot))
-            .map(|entry| u64::from(entry.weight))
-            .sum();
+        let open_weight =
+            self.entries.iter().filter(|entry| !skip(entry.slot)).map(|entry| u64::from(entry.weight)).sum();
         let mut mark = below(mix(entropy), open_weight);
         for (index, entry) in self.entries.iter().enumerate() {
             if skip(entry.slot) {
@@ -51,25 +46,15 @@ impl Balancer {
     ) -> Option<usize> {
         let first = self.draw(entropy, &skip)?;
         let first_slot = self.entries[first].slot;
-        let Some(second) = self.draw(mix(entropy ^ SECOND_DRAW), |slot| {
-            slot == first_slot || skip(slot)
-        }) else {
+        let Some(second) = self.draw(mix(entropy ^ SECOND_DRAW), |slot| slot == first_slot || skip(slot)) else {
             return Some(first);
         };
         let candidate = |index: usize| {
             let entry = &self.entries[index];
-            Candidate {
-                index,
-                weight: entry.weight,
-                load: load(entry.slot),
-            }
+            Candidate { index, weight: entry.weight, load: load(entry.slot) }
         };
         let (first, second) = (candidate(first), candidate(second));
         let both_idle = first.load == 0 && second.load == 0;
-        Some(if !both_idle && second.less_loaded_than(&first) {
-            second.index
-        } else {
-            first.index
-        })
+        Some(if !both_idle && second.less_loaded_than(&first) { second.index } else { first.index })
     }
 }

@@ -16,11 +16,7 @@ pub(super) enum Pace {
 }
 
 impl Balancer {
-    pub(super) fn pick_least(
-        &mut self,
-        load: impl Fn(u32) -> u32,
-        skip: impl Fn(u32) -> bool,
-    ) -> Option<usize> {
+    pub(super) fn pick_least(&mut self, load: impl Fn(u32) -> u32, skip: impl Fn(u32) -> bool) -> Option<usize> {
         if self.newcomers > 0 {
             self.credit_newcomers();
         }
@@ -33,16 +29,8 @@ impl Balancer {
             if skip(entry.slot) {
                 continue;
             }
-            let candidate = Candidate {
-                index,
-                weight: entry.weight,
-                load: load(entry.slot),
-            };
-            let rival = if entry.held_back(price) {
-                &mut best_held_back
-            } else {
-                &mut best
-            };
+            let candidate = Candidate { index, weight: entry.weight, load: load(entry.slot) };
+            let rival = if entry.held_back(price) { &mut best_held_back } else { &mut best };
             if rival.is_none_or(|rival| candidate.less_loaded_than(&rival)) {
                 *rival = Some(candidate);
             }

@@ -39,9 +39,7 @@ impl Balancer {
         for entry in &mut self.entries {
             entry.owed = 0;
         }
-        let divisor = self.entries.iter().fold(0, |divisor, entry| {
-            greatest_common_divisor(divisor, entry.weight)
-        });
+        let divisor = self.entries.iter().fold(0, |divisor, entry| greatest_common_divisor(divisor, entry.weight));
         let cycle_picks = self.total_weight / u64::from(divisor.max(1));
         for _ in 0..below(self.next_seed(), cycle_picks.min(HEAD_START_PICKS_MAX)) {
             self.pick_smooth(|_| true);
@@ -71,9 +69,5 @@ impl Balancer {
 }
 
 fn greatest_common_divisor(left: u32, right: u32) -> u32 {
-    if right == 0 {
-        left
-    } else {
-        greatest_common_divisor(right, left % right)
-    }
+    if right == 0 { left } else { greatest_common_divisor(right, left % right) }
 }

@@ -47,10 +47,7 @@ impl ActiveHealth {
     /// Starts in the given state: up for instances of a configuration that is known to work, so that a gateway serves
     /// from its first moment; down for instances that are being started.
     pub fn new(health: Health) -> Self {
-        Self {
-            health,
-            contradictions: 0,
-        }
+        Self { health, contradictions: 0 }
     }
 
     /// The present verdict.

@@ -35,9 +35,7 @@ pub struct FailureEcho {
 impl FailureEcho {
     /// Counts one failure.
     pub fn record_failure(&self, now_ms: u64) {
-        let value = value_at(self.state.load(Ordering::Relaxed), now_ms)
-            .saturating_add(ONE)
-            .min(VALUE_MAX);
+        let value = value_at(self.state.load(Ordering::Relaxed), now_ms).saturating_add(ONE).min(VALUE_MAX);
         self.state.store(pack(value, now_ms), Ordering::Relaxed);
     }
 
@@ -50,9 +48,7 @@ impl FailureEcho {
         let penalty = (value_at(state, now_ms) + ONE / 2) >> FRACTION_BITS;
         if penalty == 0 {
             // A failure recorded meanwhile makes the exchange fail, and so is not lost.
-            let _ = self
-                .state
-                .compare_exchange(state, 0, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.state.compare_exchange(state, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
         penalty
     }
@@ -70,11 +66,7 @@ fn value_at(state: u64, now_ms: u64) -> u32 {
         ahead if ahead > u32::MAX / 2 => 0,
         elapsed_ms => elapsed_ms,
     };
-    let value = u64::from(
-        value
-            .checked_shr(elapsed_ms / FAILURE_ECHO_HALF_LIFE_MS)
-            .unwrap_or(0),
-    );
+    let value = u64::from(value.checked_shr(elapsed_ms / FAILURE_ECHO_HALF_LIFE_MS).unwrap_or(0));
     let into_half_life_ms = u64::from(elapsed_ms % FAILURE_ECHO_HALF_LIFE_MS);
     (value - value * into_half_life_ms / (2 * u64::from(FAILURE_ECHO_HALF_LIFE_MS))) as u32
 }

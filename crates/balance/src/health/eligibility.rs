@@ -56,9 +56,7 @@ pub struct Eligible {
 /// A draining member never takes new traffic. A pool in which all members drain has no members: someone asked for
 /// that, and a request sent to an instance that is about to stop would be lost later instead of refused now.
 pub fn eligible(members: &[(Member, Availability)], panic_threshold_percent: u32) -> Eligible {
-    let count = |wanted: fn(Availability) -> bool| {
-        members.iter().filter(|(_, state)| wanted(*state)).count() as u128
-    };
+    let count = |wanted: fn(Availability) -> bool| members.iter().filter(|(_, state)| wanted(*state)).count() as u128;
     let up = count(|state| state == Availability::Up);
     let staying = count(|state| state != Availability::Draining);
     let mode = match up * 100 < staying * u128::from(panic_threshold_percent.min(100)) {
@@ -69,10 +67,6 @@ pub fn eligible(members: &[(Member, Availability)], panic_threshold_percent: u32
         Mode::Normal => state == Availability::Up,
         Mode::Panic => state != Availability::Draining,
     };
-    let members = members
-        .iter()
-        .filter(|(_, state)| usable(*state))
-        .map(|(member, _)| *member)
-        .collect();
+    let members = members.iter().filter(|(_, state)| usable(*state)).map(|(member, _)| *member).collect();
     Eligible { members, mode }
 }

@@ -20,12 +20,7 @@ pub struct OutlierSettings {
 
 impl Default for OutlierSettings {
     fn default() -> Self {
-        Self {
-            consecutive_failures: 5,
-            base_ejection_ms: 10_000,
-            max_ejection_ms: 300_000,
-            max_ejected_percent: 50,
-        }
+        Self { consecutive_failures: 5, base_ejection_ms: 10_000, max_ejection_ms: 300_000, max_ejected_percent: 50 }
     }
 }
 
@@ -77,21 +72,16 @@ impl Outlier {
             return None;
         }
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        let due = settings.consecutive_failures > 0
-            && self.failures_in_a_row >= settings.consecutive_failures;
+        let due = settings.consecutive_failures > 0 && self.failures_in_a_row >= settings.consecutive_failures;
         if !due || !may_eject(ejected_now, members, settings) {
             return None;
         }
         self.ejections = self.ejections(now_ms, settings).saturating_add(1);
         self.failures_in_a_row = 0;
-        let duration_ms = settings
-            .base_ejection_ms
-            .saturating_mul(u64::from(self.ejections))
-            .min(settings.max_ejection_ms);
+        let duration_ms =
+            settings.base_ejection_ms.saturating_mul(u64::from(self.ejections)).min(settings.max_ejection_ms);
         self.ejected_until_ms = now_ms.saturating_add(duration_ms);
-        Some(Ejection {
-            until_ms: self.ejected_until_ms,
-        })
+        Some(Ejection { until_ms: self.ejected_until_ms })
     }
 
     /// Whether the instance is to get no traffic at this time.
@@ -103,10 +93,7 @@ impl Outlier {
     /// last one ended.
     pub fn ejections(&self, now_ms: u64, settings: &OutlierSettings) -> u32 {
         let healthy_ms = now_ms.saturating_sub(self.ejected_until_ms);
-        let stretch_ms = settings
-            .base_ejection_ms
-            .saturating_mul(FORGIVENESS_FACTOR)
-            .max(1);
+        let stretch_ms = settings.base_ejection_ms.saturating_mul(FORGIVENESS_FACTOR).max(1);
         let forgiven = u32::try_from(healthy_ms / stretch_ms).unwrap_or(u32::MAX);
         self.ejections.saturating_sub(forgiven)
     }
@@ -117,7 +104,6 @@ fn may_eject(ejected_now: usize, members: usize, settings: &OutlierSettings) -> 
     if settings.max_ejected_percent == 0 || ejected_then >= members {
         return false;
     }
-    let within_cap =
-        ejected_then as u128 * 100 <= members as u128 * u128::from(settings.max_ejected_percent);
+    let within_cap = ejected_then as u128 * 100 <= members as u128 * u128::from(settings.max_ejected_percent);
     within_cap || members == 2
 }

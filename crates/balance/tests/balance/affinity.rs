@@ -3,22 +3,15 @@
 use cloakroom_balance::{Affinity, PIN_LENGTH, Pin, PinError, PinnedState, Reason, decide};
 use proptest::prelude::*;
 
-const PIN: Pin = Pin {
-    pool: 7,
-    instance: 0x0102_0304_0506_0708,
-    incarnation: 3,
-    issued_at_s: 1_000,
-    expires_at_s: 2_000,
-};
+const PIN: Pin =
+    Pin { pool: 7, instance: 0x0102_0304_0506_0708, incarnation: 3, issued_at_s: 1_000, expires_at_s: 2_000 };
 
 /// Gateways of a fleet are upgraded one by one: if the layout changed under the same version, each would re-pin the
 /// other's users.
 #[test]
 fn the_layout_is_fixed() {
-    let expected = [
-        1, 0, 0, 0, 7, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0x03, 0xe8, 0, 0, 0,
-        0, 0, 0, 0x07, 0xd0,
-    ];
+    let expected =
+        [1, 0, 0, 0, 7, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0x03, 0xe8, 0, 0, 0, 0, 0, 0, 0x07, 0xd0];
     assert_eq!(PIN.encode(), expected);
     assert_eq!(Pin::decode(&expected), Ok(PIN));
 }
@@ -27,19 +20,11 @@ fn the_layout_is_fixed() {
 fn other_versions_and_lengths_are_told_apart() {
     let bytes = PIN.encode();
     assert_eq!(Pin::decode(&[]), Err(PinError::Length { length: 0 }));
-    assert_eq!(
-        Pin::decode(&bytes[..32]),
-        Err(PinError::Length { length: 32 })
-    );
+    assert_eq!(Pin::decode(&bytes[..32]), Err(PinError::Length { length: 32 }));
     assert_eq!(Pin::decode(&[2, 0]), Err(PinError::Version { version: 2 }));
     let mut longer = bytes.to_vec();
     longer.push(0);
-    assert_eq!(
-        Pin::decode(&longer),
-        Err(PinError::Length {
-            length: PIN_LENGTH + 1
-        })
-    );
+    assert_eq!(Pin::decode(&longer), Err(PinError::Length { length: PIN_LENGTH + 1 }));
 }
 
 /// What is decided for [`PIN`] in pool 7 at this time, its instance being in this state.
@@ -54,36 +39,18 @@ fn at(now_s: u64, state: PinnedState) -> Affinity {
 /// pin as well.
 #[test]
 fn pins_are_honoured_while_the_instance_can_serve() {
-    assert_eq!(
-        at(1_500, PinnedState::Serving { slot: 4 }),
-        Affinity::Honour { slot: 4 }
-    );
-    assert_eq!(
-        at(1_500, PinnedState::Draining { slot: 4 }),
-        Affinity::Honour { slot: 4 }
-    );
-    assert_eq!(
-        at(1_500, PinnedState::Down),
-        Affinity::Pick(Reason::InstanceDown)
-    );
-    assert_eq!(
-        at(1_500, PinnedState::Gone),
-        Affinity::Pick(Reason::InstanceGone)
-    );
-    assert_eq!(
-        at(1_999, PinnedState::Serving { slot: 4 }),
-        Affinity::Honour { slot: 4 }
-    );
+    assert_eq!(at(1_500, PinnedState::Serving { slot: 4 }), Affinity::Honour { slot: 4 });
+    assert_eq!(at(1_500, PinnedState::Draining { slot: 4 }), Affinity::Honour { slot: 4 });
+    assert_eq!(at(1_500, PinnedState::Down), Affinity::Pick(Reason::InstanceDown));
+    assert_eq!(at(1_500, PinnedState::Gone), Affinity::Pick(Reason::InstanceGone));
+    assert_eq!(at(1_999, PinnedState::Serving { slot: 4 }), Affinity::Honour { slot: 4 });
 }
 
 /// A gateway whose clock is behind the issuer's must honour the pin all the same, or two gateways would pass a user
 /// back and forth.
 #[test]
 fn a_pin_from_a_clock_ahead_is_honoured() {
-    assert_eq!(
-        at(999, PinnedState::Serving { slot: 0 }),
-        Affinity::Honour { slot: 0 }
-    );
+    assert_eq!(at(999, PinnedState::Serving { slot: 0 }), Affinity::Honour { slot: 0 });
 }
 
 /// A pin of another pool may hold an id that this pool uses for another instance.
@@ -91,14 +58,8 @@ fn a_pin_from_a_clock_ahead_is_honoured() {
 fn a_pin_that_is_not_good_is_not_looked_up() {
     let never = |_, _| -> PinnedState { panic!("looked up") };
     assert_eq!(decide(None, 7, 0, never), Affinity::Pick(Reason::NoPin));
-    assert_eq!(
-        decide(Some(&PIN), 8, 0, never),
-        Affinity::Pick(Reason::OtherPool)
-    );
-    assert_eq!(
-        decide(Some(&PIN), 7, 2_000, never),
-        Affinity::Pick(Reason::Expired)
-    );
+    assert_eq!(decide(Some(&PIN), 8, 0, never), Affinity::Pick(Reason::OtherPool));
+    assert_eq!(decide(Some(&PIN), 7, 2_000, never), Affinity::Pick(Reason::Expired));
 }
 
 proptest! {

@@ -123,22 +123,14 @@ fn a_newcomer_to_a_busy_pool_is_not_rushed() {
         let mut random = Random::new(5);
         let mut picks = Vec::new();
         for _ in 0..1_000 {
-            let slot = balancer
-                .pick(|slot| load[slot as usize], |_| false, random.word())
-                .unwrap();
+            let slot = balancer.pick(|slot| load[slot as usize], |_| false, random.word()).unwrap();
             load[slot as usize] += 1;
             picks.push(slot);
         }
         let early = counts(&picks[..50])[&0];
-        assert!(
-            (12..=26).contains(&early),
-            "{algorithm}: {early} of the first 50, twice the share is 20"
-        );
+        assert!((12..=26).contains(&early), "{algorithm}: {early} of the first 50, twice the share is 20");
         assert!(longest_run(&picks, 0) <= run_max, "{algorithm}: {picks:?}");
-        assert!(
-            load[0].abs_diff(load[1]) <= 3,
-            "{algorithm}: it catches up in the end: {load:?}"
-        );
+        assert!(load[0].abs_diff(load[1]) <= 3, "{algorithm}: it catches up in the end: {load:?}");
     }
 }
 
@@ -175,11 +167,7 @@ fn a_pool_that_refills_starts_elsewhere() {
 /// Two entries for one slot, by a mistake in discovery, must not double its share.
 #[test]
 fn a_slot_given_twice_counts_once() {
-    let twice = [
-        Member { slot: 1, weight: 1 },
-        Member { slot: 0, weight: 1 },
-        Member { slot: 1, weight: 9 },
-    ];
+    let twice = [Member { slot: 1, weight: 1 }, Member { slot: 0, weight: 1 }, Member { slot: 1, weight: 9 }];
     let mut balancer = Balancer::new(Algorithm::RoundRobin, &twice, 0);
     assert_eq!(balancer.len(), 2);
     let counts = counts(&idle_picks(&mut balancer, 10, &mut Random::new(0)));

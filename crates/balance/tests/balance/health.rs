@@ -1,9 +1,9 @@
 //! Hysteresis, ejection, panic mode and the echo.
 
 use cloakroom_balance::{
-    ActiveHealth, Availability, Change, Ejection, FAILURE_ECHO_HALF_LIFE_MS, FAILURE_ECHO_MAX,
-    FailureEcho, Health, Member, Mode, Outcome, Outlier, OutlierSettings, PANIC_THRESHOLD_PERCENT,
-    Thresholds, eligible, next_check_delay_ms,
+    ActiveHealth, Availability, Change, Ejection, FAILURE_ECHO_HALF_LIFE_MS, FAILURE_ECHO_MAX, FailureEcho, Health,
+    Member, Mode, Outcome, Outlier, OutlierSettings, PANIC_THRESHOLD_PERCENT, Thresholds, eligible,
+    next_check_delay_ms,
 };
 use proptest::prelude::*;
 
@@ -49,9 +49,7 @@ const BASE_MS: u64 = 10_000;
 
 /// Five failures at this time, and what they lead to.
 fn fail(outlier: &mut Outlier, now_ms: u64, settings: &OutlierSettings) -> Option<Ejection> {
-    (0..5)
-        .filter_map(|_| outlier.observe(Outcome::Failure, now_ms, 0, 10, settings))
-        .next()
+    (0..5).filter_map(|_| outlier.observe(Outcome::Failure, now_ms, 0, 10, settings)).next()
 }
 
 /// One error in a thousand is normal; five in a row are not.
@@ -65,22 +63,9 @@ fn only_failures_in_a_row_eject() {
         }
         assert_eq!(outlier.observe(Outcome::Success, 5, 0, 10, &settings), None);
     }
-    assert_eq!(
-        fail(&mut outlier, 5, &settings),
-        Some(Ejection {
-            until_ms: 5 + BASE_MS
-        })
-    );
-    assert!(
-        outlier.is_ejected(5)
-            && outlier.is_ejected(4 + BASE_MS)
-            && !outlier.is_ejected(5 + BASE_MS)
-    );
-    assert_eq!(
-        fail(&mut outlier, 6, &settings),
-        None,
-        "leftovers of requests sent before"
-    );
+    assert_eq!(fail(&mut outlier, 5, &settings), Some(Ejection { until_ms: 5 + BASE_MS }));
+    assert!(outlier.is_ejected(5) && outlier.is_ejected(4 + BASE_MS) && !outlier.is_ejected(5 + BASE_MS));
+    assert_eq!(fail(&mut outlier, 6, &settings), None, "leftovers of requests sent before");
 }
 
 /// A broken instance that returns every ten seconds costs five requests each time; one that was broken once, last
@@ -108,14 +93,8 @@ fn ejections_grow_are_capped_and_are_forgiven() {
 #[test]
 fn the_cap_holds_and_small_pools_may_lose_one() {
     let ejects = |ejected_now, members, max_ejected_percent| {
-        let settings = OutlierSettings {
-            consecutive_failures: 1,
-            max_ejected_percent,
-            ..OutlierSettings::default()
-        };
-        Outlier::default()
-            .observe(Outcome::Failure, 0, ejected_now, members, &settings)
-            .is_some()
+        let settings = OutlierSettings { consecutive_failures: 1, max_ejected_percent, ..OutlierSettings::default() };
+        Outlier::default().observe(Outcome::Failure, 0, ejected_now, members, &settings).is_some()
     };
     for (ejected_now, members, percent, expected) in [
         (0, 10, 50, true),
@@ -132,11 +111,7 @@ fn the_cap_holds_and_small_pools_may_lose_one() {
         (9, 10, 100, false),
         (8, 10, 100, true),
     ] {
-        assert_eq!(
-            ejects(ejected_now, members, percent),
-            expected,
-            "{ejected_now} of {members} at {percent} %"
-        );
+        assert_eq!(ejects(ejected_now, members, percent), expected, "{ejected_now} of {members} at {percent} %");
     }
 }
 
@@ -148,15 +123,8 @@ fn an_ejection_that_the_cap_forbade_is_made_up_for() {
     for _ in 0..7 {
         assert_eq!(outlier.observe(Outcome::Failure, 0, 5, 10, &settings), None);
     }
-    assert!(
-        outlier
-            .observe(Outcome::Failure, 0, 4, 10, &settings)
-            .is_some()
-    );
-    let never = OutlierSettings {
-        consecutive_failures: 0,
-        ..settings
-    };
+    assert!(outlier.observe(Outcome::Failure, 0, 4, 10, &settings).is_some());
+    let never = OutlierSettings { consecutive_failures: 0, ..settings };
     assert_eq!(fail(&mut Outlier::default(), 0, &never), None);
 }
 
@@ -175,16 +143,8 @@ fn check_eligible(states: &str, threshold_percent: u32, expected: (&str, Mode)) 
         })
         .collect();
     let eligible = eligible(&members, threshold_percent);
-    let slots: String = eligible
-        .members
-        .iter()
-        .map(|member| member.slot.to_string())
-        .collect();
-    assert_eq!(
-        (slots.as_str(), eligible.mode),
-        expected,
-        "{states} at {threshold_percent} %"
-    );
+    let slots: String = eligible.members.iter().map(|member| member.slot.to_string()).collect();
+    assert_eq!((slots.as_str(), eligible.mode), expected, "{states} at {threshold_percent} %");
 }
 
 /// With nine of ten instances marked down by a broken probe, the tenth gets ten times its traffic and dies too.
@@ -215,15 +175,9 @@ fn an_echo_halves_and_ends() {
         echo.record_failure(1_000);
     }
     let after = |half_lives: u64| 1_000 + half_lives * HALF_LIFE_MS;
-    let penalties: Vec<u32> = (0..9)
-        .map(|half_lives| echo.penalty(after(half_lives)))
-        .collect();
+    let penalties: Vec<u32> = (0..9).map(|half_lives| echo.penalty(after(half_lives))).collect();
     assert_eq!(penalties, [64, 32, 16, 8, 4, 2, 1, 1, 0]);
-    assert_eq!(
-        echo.penalty(1_000),
-        0,
-        "it was cleared, and no later time brings it back"
-    );
+    assert_eq!(echo.penalty(1_000), 0, "it was cleared, and no later time brings it back");
 }
 
 /// A thousand threads that see failures at once must not wrap the penalty round to nothing, and the instance must be
@@ -262,11 +216,7 @@ fn an_echo_is_shared_by_threads() {
             scope.spawn(|| (0..1_000).for_each(|_| echo.record_failure(10)));
         }
     });
-    assert!(
-        (1_000..=4_000).contains(&echo.penalty(10)),
-        "{}",
-        echo.penalty(10)
-    );
+    assert!((1_000..=4_000).contains(&echo.penalty(10)), "{}", echo.penalty(10));
 }
 
 proptest! {
@@ -306,9 +256,7 @@ proptest! {
 
 #[test]
 fn the_spread_of_probes_reaches_both_ends() {
-    let delays: Vec<u64> = (0..1_000)
-        .map(|entropy| next_check_delay_ms(1_000, entropy))
-        .collect();
+    let delays: Vec<u64> = (0..1_000).map(|entropy| next_check_delay_ms(1_000, entropy)).collect();
     assert!(delays.iter().min() <= Some(&810) && delays.iter().max() >= Some(&1_190));
     assert!(next_check_delay_ms(u64::MAX, 1) > u64::MAX / 2);
 }

@@ -10,12 +10,7 @@ use crate::support::{Random, counts, idle_picks, pool, two_smooth_cycles};
 #[test]
 fn shares_of_an_idle_pool_match_weights() {
     const PICKS: usize = 60_000;
-    for weights in [
-        vec![1; 5],
-        vec![1, 2, 3],
-        vec![1000, 500, 250, 250, 1],
-        vec![7, 7, 7, 1],
-    ] {
+    for weights in [vec![1; 5], vec![1, 2, 3], vec![1000, 500, 250, 250, 1], vec![7, 7, 7, 1]] {
         let total: u32 = weights.iter().sum();
         for algorithm in Algorithm::ALL {
             for seed in 0..5 {
@@ -29,10 +24,7 @@ fn shares_of_an_idle_pool_match_weights() {
                         (found - expected).powi(2) / expected
                     })
                     .sum();
-                assert!(
-                    chi_square < 33.4,
-                    "{algorithm} {weights:?} seed {seed}: {chi_square} of {counts:?}"
-                );
+                assert!(chi_square < 33.4, "{algorithm} {weights:?} seed {seed}: {chi_square} of {counts:?}");
             }
         }
     }
@@ -53,19 +45,14 @@ fn shares_of_a_loaded_pool_match_weights() {
                 let done: u32 = in_flight.swap_remove(random.below(200) as usize);
                 load[done as usize] -= 1;
             }
-            let slot = balancer
-                .pick(|slot| load[slot as usize], |_| false, random.word())
-                .unwrap();
+            let slot = balancer.pick(|slot| load[slot as usize], |_| false, random.word()).unwrap();
             load[slot as usize] += 1;
             picked[slot as usize] += 1;
             in_flight.push(slot);
         }
         for (picked, weight) in picked.iter().zip(weights) {
             let expected = weight * 10_000;
-            assert!(
-                picked.abs_diff(expected) < expected / 20,
-                "{algorithm}: {picked} instead of {expected}"
-            );
+            assert!(picked.abs_diff(expected) < expected / 20, "{algorithm}: {picked} instead of {expected}");
         }
     }
 }
@@ -79,12 +66,9 @@ fn least_connections_keeps_long_requests_within_one_per_weight() {
         let mut balancer = Balancer::new(Algorithm::LeastConnections, &members, 9);
         let mut load = vec![0_u32; weights.len()];
         for _ in 0..500 {
-            let slot = balancer
-                .pick(|slot| load[slot as usize], |_| false, 0)
-                .unwrap();
+            let slot = balancer.pick(|slot| load[slot as usize], |_| false, 0).unwrap();
             load[slot as usize] += 1;
-            let per_weight =
-                |member: &Member| f64::from(load[member.slot as usize]) / f64::from(member.weight);
+            let per_weight = |member: &Member| f64::from(load[member.slot as usize]) / f64::from(member.weight);
             let most = members.iter().map(per_weight).fold(0.0, f64::max);
             let least = members.iter().map(per_weight).fold(f64::MAX, f64::min);
             assert!(most - least <= 1.0, "{weights:?}: {load:?}");
@@ -103,22 +87,14 @@ fn two_choices_stays_far_below_the_maximum_of_random() {
         let mut random = Random::new(seed);
         let mut load = vec![0_u32; MEMBERS];
         for _ in 0..MEMBERS as u32 * PER_MEMBER {
-            let slot = balancer
-                .pick(|slot| load[slot as usize], |_| false, random.word())
-                .unwrap();
+            let slot = balancer.pick(|slot| load[slot as usize], |_| false, random.word()).unwrap();
             load[slot as usize] += 1;
         }
         load.into_iter().max().unwrap() - PER_MEMBER
     };
     for seed in 0..5 {
-        let (random, two_choices) = (
-            excess(Algorithm::Random, seed),
-            excess(Algorithm::TwoChoices, seed),
-        );
-        assert!(
-            random >= 15 && two_choices <= 4,
-            "seed {seed}: excess {random} and {two_choices}"
-        );
+        let (random, two_choices) = (excess(Algorithm::Random, seed), excess(Algorithm::TwoChoices, seed));
+        assert!(random >= 15 && two_choices <= 4, "seed {seed}: excess {random} and {two_choices}");
     }
 }
 
@@ -131,10 +107,7 @@ fn workers_start_at_different_members() {
             balancer.pick(|_| 0, |_| false, 0).unwrap()
         });
         let distinct = counts(&firsts.collect::<Vec<_>>()).len();
-        assert!(
-            distinct >= 5,
-            "{weights:?}: only {distinct} members come first"
-        );
+        assert!(distinct >= 5, "{weights:?}: only {distinct} members come first");
     }
 }
 
@@ -154,13 +127,7 @@ fn smooth_round_robin_spreads_the_heavy_member_out() {
 /// A typing mistake in a weight must neither starve an instance nor divide by zero.
 #[test]
 fn weights_out_of_range_are_brought_into_it() {
-    let members = [
-        Member { slot: 0, weight: 0 },
-        Member {
-            slot: 1,
-            weight: u32::MAX,
-        },
-    ];
+    let members = [Member { slot: 0, weight: 0 }, Member { slot: 1, weight: u32::MAX }];
     let mut balancer = Balancer::new(Algorithm::RoundRobin, &members, 0);
     let counts = counts(&idle_picks(&mut balancer, 1001, &mut Random::new(0)));
     assert_eq!((counts[&0], counts[&1]), (1, 1000));

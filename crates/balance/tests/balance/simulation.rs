@@ -49,12 +49,7 @@ fn run(algorithm: Algorithm, echo: Echo, arrival_ms_mean: f64, seed: u64) -> See
     let echoes: [FailureEcho; INSTANCES] = Default::default();
     let mut in_flight = [0_u32; INSTANCES];
     let mut endings: BinaryHeap<Reverse<(u64, u32, bool)>> = BinaryHeap::new();
-    let mut seen = Seen {
-        requests: 0,
-        to_broken: 0,
-        to_mended: 0,
-        mended_requests: 0,
-    };
+    let mut seen = Seen { requests: 0, to_broken: 0, to_mended: 0, mended_requests: 0 };
     let mut arrival_ms = 0.0;
     while arrival_ms < DURATION_MS as f64 {
         arrival_ms += random.exponential(arrival_ms_mean);
@@ -109,14 +104,9 @@ fn an_instance_that_fails_fast_does_not_attract_traffic() {
         for arrival_ms_mean in ARRIVALS_MS_MEAN {
             for seed in 0..3 {
                 let seen = run(algorithm, Echo::On, arrival_ms_mean, seed);
-                let context = format!(
-                    "{algorithm}, a request each {arrival_ms_mean} ms, seed {seed}: {seen:?}"
-                );
+                let context = format!("{algorithm}, a request each {arrival_ms_mean} ms, seed {seed}: {seen:?}");
                 assert!(seen.broken_share() < 0.5, "{context}");
-                assert!(
-                    seen.to_broken > 0,
-                    "a trickle must notice the recovery: {context}"
-                );
+                assert!(seen.to_broken > 0, "a trickle must notice the recovery: {context}");
                 assert!((0.85..1.15).contains(&seen.mended_share()), "{context}");
             }
         }
@@ -128,21 +118,10 @@ fn an_instance_that_fails_fast_does_not_attract_traffic() {
 fn without_the_echo_it_does() {
     for arrival_ms_mean in ARRIVALS_MS_MEAN {
         for seed in 0..3 {
-            let least = run(
-                Algorithm::LeastConnections,
-                Echo::Off,
-                arrival_ms_mean,
-                seed,
-            );
-            assert!(
-                least.broken_share() > 1.5,
-                "least connections, {arrival_ms_mean} ms, seed {seed}: {least:?}"
-            );
+            let least = run(Algorithm::LeastConnections, Echo::Off, arrival_ms_mean, seed);
+            assert!(least.broken_share() > 1.5, "least connections, {arrival_ms_mean} ms, seed {seed}: {least:?}");
             let two = run(Algorithm::TwoChoices, Echo::Off, arrival_ms_mean, seed);
-            assert!(
-                two.broken_share() > 1.2,
-                "two choices, {arrival_ms_mean} ms, seed {seed}: {two:?}"
-            );
+            assert!(two.broken_share() > 1.2, "two choices, {arrival_ms_mean} ms, seed {seed}: {two:?}");
         }
     }
 }

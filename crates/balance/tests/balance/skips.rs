@@ -8,12 +8,8 @@ use proptest::prelude::*;
 use crate::support::{Random, counts, pool};
 
 fn any_members() -> impl Strategy<Value = Vec<Member>> {
-    prop::collection::btree_map(0_u32..12, 1_u32..=30, 0..8).prop_map(|members| {
-        members
-            .into_iter()
-            .map(|(slot, weight)| Member { slot, weight })
-            .collect()
-    })
+    prop::collection::btree_map(0_u32..12, 1_u32..=30, 0..8)
+        .prop_map(|members| members.into_iter().map(|(slot, weight)| Member { slot, weight }).collect())
 }
 
 proptest! {
@@ -57,9 +53,7 @@ fn retries_are_shared_out() {
             for _ in 0..20_000 {
                 let first = balancer.pick(|_| 0, |_| false, random.word()).unwrap();
                 served.push(match first {
-                    2 => balancer
-                        .pick(|_| 0, |slot| slot == 2, random.word())
-                        .unwrap(),
+                    2 => balancer.pick(|_| 0, |slot| slot == 2, random.word()).unwrap(),
                     other => other,
                 });
             }
@@ -67,10 +61,7 @@ fn retries_are_shared_out() {
             for slot in [0, 1, 3] {
                 let others: u32 = weights.iter().sum::<u32>() - weights[2];
                 let fair = 20_000 * u64::from(weights[slot as usize]) / u64::from(others);
-                assert!(
-                    counts[&slot].abs_diff(fair) < fair / 15,
-                    "{algorithm} {weights:?}: {counts:?}"
-                );
+                assert!(counts[&slot].abs_diff(fair) < fair / 15, "{algorithm} {weights:?}: {counts:?}");
             }
         }
     }

@@ -38,17 +38,12 @@ impl Random {
 
 /// Members at slots 0, 1, 2 ... with these weights.
 pub(crate) fn pool(weights: &[u32]) -> Vec<Member> {
-    (0..)
-        .zip(weights)
-        .map(|(slot, &weight)| Member { slot, weight })
-        .collect()
+    (0..).zip(weights).map(|(slot, &weight)| Member { slot, weight }).collect()
 }
 
 /// Picks from an idle pool in which every request is over before the next one comes.
 pub(crate) fn idle_picks(balancer: &mut Balancer, picks: usize, random: &mut Random) -> Vec<u32> {
-    (0..picks)
-        .filter_map(|_| balancer.pick(|_| 0, |_| false, random.word()))
-        .collect()
+    (0..picks).filter_map(|_| balancer.pick(|_| 0, |_| false, random.word())).collect()
 }
 
 pub(crate) fn counts(picks: &[u32]) -> BTreeMap<u32, u64> {
@@ -61,11 +56,7 @@ pub(crate) fn counts(picks: &[u32]) -> BTreeMap<u32, u64> {
 
 /// The longest run of picks of one slot.
 pub(crate) fn longest_run(picks: &[u32], slot: u32) -> usize {
-    picks
-        .split(|picked| *picked != slot)
-        .map(<[u32]>::len)
-        .max()
-        .unwrap_or(0)
+    picks.split(|picked| *picked != slot).map(<[u32]>::len).max().unwrap_or(0)
 }
 
 /// Two cycles of smooth weighted round robin from nothing owed, by the book: the model that the balancer is held to.

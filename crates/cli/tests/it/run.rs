@@ -64,8 +64,7 @@ fn a_second_gateway_on_the_same_store_is_refused() {
     let (listen, admin) = (free_address(), free_address());
     let mut first = gateway(directory.path(), listen, admin, &["--to", "127.0.0.1:1"]).spawn().unwrap();
     eventually("the first gateway listens", || is_open(listen));
-    let output =
-        gateway(directory.path(), free_address(), free_address(), &["--to", "127.0.0.1:1"]).output().unwrap();
+    let output = gateway(directory.path(), free_address(), free_address(), &["--to", "127.0.0.1:1"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("redis://"), "{}", text(&output));
     terminate(&first);
@@ -78,7 +77,8 @@ fn spawned_instances_serve_are_restarted_and_end_with_the_gateway() {
     let directory = tempfile::tempdir().unwrap();
     let (listen, admin) = (free_address(), free_address());
     let command = ["--instances", "2", "--", CLOAKROOM, "shop"];
-    let mut child = gateway(directory.path(), listen, admin, &command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        gateway(directory.path(), listen, admin, &command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let me = || Browser::new(listen).send("GET", "/api/me", None).ok();
     eventually("the gateway serves", || me().is_some_and(|answer| answer.status == 200));
     let status = Browser::new(admin).send("GET", "/v1/status", None);

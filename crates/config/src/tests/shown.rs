@@ -35,29 +35,16 @@ fn rendering_fits_the_terminal_and_is_plain_when_asked() {
     for width in [60, 80, 120] {
         let plain = errors.render(false, width);
         for line in plain.lines() {
-            assert!(
-                line.chars().count() <= width,
-                "{} columns:\n{plain}",
-                line.chars().count()
-            );
+            assert!(line.chars().count() <= width, "{} columns:\n{plain}", line.chars().count());
         }
         assert!(!plain.contains('\u{1b}'), "{plain}");
     }
     let plain = errors.render(false, 80);
-    let parts = [
-        "[gateway.toml:3:1]",
-        "worker = 4",
-        "did you mean `workers`?",
-        "first here",
-        "──",
-    ];
+    let parts = ["[gateway.toml:3:1]", "worker = 4", "did you mean `workers`?", "first here", "──"];
     for part in parts {
         assert!(plain.contains(part), "{part} is not in\n{plain}");
     }
-    assert!(plain.ends_with(&format!(
-        "{} errors in gateway.toml\n",
-        errors.errors().len()
-    )));
+    assert!(plain.ends_with(&format!("{} errors in gateway.toml\n", errors.errors().len())));
     assert!(errors.render(true, 80).contains('\u{1b}'));
     let empty = Config::parse("", "empty.toml").expect_err("no pools");
     assert!(empty.render(false, 80).ends_with("1 error in empty.toml\n"));

@@ -64,7 +64,8 @@ impl GatewayCollector {
                 }
             }
         }
-        let mut family = counter(encoder, "refusals", "Requests the gateway answered in an instance's place, by reason")?;
+        let mut family =
+            counter(encoder, "refusals", "Requests the gateway answered in an instance's place, by reason")?;
         for (index, code) in shared.metrics.refusal_codes.iter().enumerate() {
             let count = shared.metrics.sum(|worker| &worker.refusals[index]);
             if count > 0 {
@@ -110,8 +111,7 @@ impl GatewayCollector {
             for instance in &pool.instances {
                 for known in states {
                     let is_so = i64::from(instance.availability() == known);
-                    let labels =
-                        [("pool", pool.name.as_str()), ("instance", &instance.label), ("state", state(known))];
+                    let labels = [("pool", pool.name.as_str()), ("instance", &instance.label), ("state", state(known))];
                     family.encode_family(&labels)?.encode_gauge(&is_so)?;
                 }
             }

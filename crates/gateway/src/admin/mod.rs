@@ -25,8 +25,8 @@ use tokio::sync::watch;
 
 use crate::shared::Shared;
 
-pub use token::AdminTokenError;
 pub(crate) use token::AdminToken;
+pub use token::AdminTokenError;
 
 /// How often the store is asked for its number of sessions.
 const SESSION_COUNT_INTERVAL: Duration = Duration::from_secs(5);
@@ -127,7 +127,9 @@ fn problem(status: StatusCode, text: &str) -> Response {
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     use cloakroom_balance::Availability;
     let has_instance = |pool: &crate::upstream::instance::Pool| {
-        pool.instances.iter().any(|instance| matches!(instance.availability(), Availability::Up | Availability::Ejected))
+        pool.instances
+            .iter()
+            .any(|instance| matches!(instance.availability(), Availability::Up | Availability::Ejected))
     };
     match admin.shared.pools.iter().find(|pool| !has_instance(pool)) {
         _ if *admin.stopping.borrow() => problem(StatusCode::SERVICE_UNAVAILABLE, "stopping"),

@@ -9,9 +9,9 @@ use cloakroom_balance::Availability;
 use serde::Serialize;
 
 use super::Admin;
-use crate::worker::algorithm;
 use crate::telemetry::metrics::CLASSES;
 use crate::upstream::instance::Pool;
+use crate::worker::algorithm;
 
 #[derive(Serialize)]
 struct Status {

@@ -107,4 +107,3 @@ pub(crate) enum ClientBodyFailure {
     /// It passed the limit.
     TooLarge,
 }
-

@@ -33,7 +33,13 @@ impl PinState {
 }
 
 /// Reads the pin. One that can't be opened is as good as none.
-pub(crate) fn read<X: Exchange>(worker: &Worker, exchange: &X, scheme: Scheme, pool_index: usize, now: Now) -> PinState {
+pub(crate) fn read<X: Exchange>(
+    worker: &Worker,
+    exchange: &X,
+    scheme: Scheme,
+    pool_index: usize,
+    now: Now,
+) -> PinState {
     let pool = &worker.shared.pools[pool_index];
     if pool.config.affinity == Affinity::None {
         return PinState::Off;
@@ -59,7 +65,14 @@ pub(crate) fn read<X: Exchange>(worker: &Worker, exchange: &X, scheme: Scheme, p
 }
 
 /// Pins the user to the instance that served, unless that is where the pin led already.
-pub(crate) fn write<X: Exchange>(worker: &Worker, exchange: &mut X, scheme: Scheme, pin: PinState, place: Place, now: Now) {
+pub(crate) fn write<X: Exchange>(
+    worker: &Worker,
+    exchange: &mut X,
+    scheme: Scheme,
+    pin: PinState,
+    place: Place,
+    now: Now,
+) {
     let pool = &worker.shared.pools[place.pool];
     let Affinity::Cookie { ttl } = pool.config.affinity else { return };
     if pin == PinState::Off || pin == PinState::Pinned(place.slot) {

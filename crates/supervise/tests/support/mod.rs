@@ -39,30 +39,20 @@ pub(crate) fn script(count: usize, script: &str, folder: &Path) -> Settings {
 pub(crate) fn role(name: &str) -> Vec<OsString> {
     let own = std::env::current_exe().unwrap().into();
     let arguments = ["--ignored", "--exact", "--nocapture", name, "--"];
-    std::iter::once(own)
-        .chain(arguments.map(OsString::from))
-        .collect()
+    std::iter::once(own).chain(arguments.map(OsString::from)).collect()
 }
 
 /// The next event that is not about something else.
-pub(crate) async fn event(
-    events: &mut broadcast::Receiver<Event>,
-    wanted: impl Fn(&EventKind) -> bool,
-) -> EventKind {
+pub(crate) async fn event(events: &mut broadcast::Receiver<Event>, wanted: impl Fn(&EventKind) -> bool) -> EventKind {
     let found = async {
         loop {
-            let event = events
-                .recv()
-                .await
-                .expect("the instance still has something to tell");
+            let event = events.recv().await.expect("the instance still has something to tell");
             if wanted(&event.kind) {
                 return event.kind;
             }
         }
     };
-    tokio::time::timeout(PATIENCE, found)
-        .await
-        .expect("the event comes")
+    tokio::time::timeout(PATIENCE, found).await.expect("the event comes")
 }
 
 pub(crate) fn is_started(kind: &EventKind) -> bool {
@@ -88,9 +78,7 @@ pub(crate) async fn text(file: PathBuf, lines: usize) -> String {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, complete)
-        .await
-        .expect("the file is written")
+    tokio::time::timeout(PATIENCE, complete).await.expect("the file is written")
 }
 
 /// A named pipe whose text is complete when its last writer is dead: the way to know that a process is, whoever its
@@ -103,13 +91,7 @@ pub(crate) struct Lifeline {
 impl Lifeline {
     pub(crate) fn new(folder: &Path) -> Self {
         let path = folder.join("lifeline");
-        assert!(
-            Command::new("mkfifo")
-                .arg(&path)
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
         let (tell, opened) = tokio::sync::oneshot::channel();
         let closed = tokio::task::spawn_blocking(move || {
             let mut pipe = OpenOptions::new().read(true).open(path).unwrap();
@@ -122,16 +104,10 @@ impl Lifeline {
     }
 
     pub(crate) async fn opened(&mut self) {
-        tokio::time::timeout(PATIENCE, &mut self.opened)
-            .await
-            .expect("somebody opens the pipe")
-            .unwrap();
+        tokio::time::timeout(PATIENCE, &mut self.opened).await.expect("somebody opens the pipe").unwrap();
     }
 
     pub(crate) async fn closed(self) -> String {
-        tokio::time::timeout(PATIENCE, self.closed)
-            .await
-            .expect("everybody closes the pipe")
-            .unwrap()
+        tokio::time::timeout(PATIENCE, self.closed).await.expect("everybody closes the pipe").unwrap()
     }
 }

@@ -20,17 +20,9 @@ fn websocket(rest: &str) -> String {
 fn check(name: &str, stream: &[u8], expected: Outcome) {
     let every_byte = vec![1; stream.len()];
     assert_eq!(guard_in_pieces(stream, &[]), expected, "{name}, whole");
-    assert_eq!(
-        guard_in_pieces(stream, &every_byte),
-        expected,
-        "{name}, byte by byte"
-    );
+    assert_eq!(guard_in_pieces(stream, &every_byte), expected, "{name}, byte by byte");
     for first in 0..stream.len() as u16 {
-        assert_eq!(
-            guard_in_pieces(stream, &[first, 3]),
-            expected,
-            "{name}, cut after {first} and 3 more"
-        );
+        assert_eq!(guard_in_pieces(stream, &[first, 3]), expected, "{name}, cut after {first} and 3 more");
     }
 }
 
@@ -46,11 +38,7 @@ fn check_refused_head(name: &str, head: &[u8], violation: Violation) {
     check(name, head, refused(0, 0));
     // What is refused as a first request must be refused as a later one, and only from its own first byte on.
     check(name, &[GET, head].concat(), refused(1, GET.len()));
-    check(
-        name,
-        &[CHUNKED, b"1\r\nx\r\n0\r\n\r\n", head].concat(),
-        refused(1, CHUNKED.len() + 11),
-    );
+    check(name, &[CHUNKED, b"1\r\nx\r\n0\r\n\r\n", head].concat(), refused(1, CHUNKED.len() + 11));
 }
 
 #[track_caller]
@@ -128,21 +116,10 @@ fn hosts() {
         let head = format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n");
         check_refused_head(name, head.as_bytes(), *violation);
     }
-    check_refused_head(
-        "two in HTTP/1.0",
-        b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n",
-        RepeatedHost,
-    );
-    for host in [
-        "a",
-        "a.b-c_d:8080",
-        "a:",
-        "[::1]",
-        "[2001:db8::1]:80",
-        "127.0.0.1:80",
-        "xn--bcher-kva.example",
-        "\t a \t",
-    ] {
+    check_refused_head("two in HTTP/1.0", b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", RepeatedHost);
+    for host in
+        ["a", "a.b-c_d:8080", "a:", "[::1]", "[2001:db8::1]:80", "127.0.0.1:80", "xn--bcher-kva.example", "\t a \t"]
+    {
         let head = format!("GET / HTTP/1.1\r\nHost:{host}\r\n\r\n");
         check_passed(host, head.as_bytes(), 1, 1, Phase::Head { started: false });
     }
@@ -151,13 +128,7 @@ fn hosts() {
 /// Bytes sent behind an upgrade are a request to one reader and another protocol to the other.
 #[test]
 fn upgrades() {
-    for options in [
-        "Upgrade",
-        "upgrade",
-        "keep-alive, Upgrade",
-        "keep-alive,UPGRADE ,x",
-        ", upgrade,",
-    ] {
+    for options in ["Upgrade", "upgrade", "keep-alive, Upgrade", "keep-alive,UPGRADE ,x", ", upgrade,"] {
         let stream = websocket(options);
         check_passed(options, stream.as_bytes(), 1, 1, AWAITING);
         let early = Outcome {
@@ -169,23 +140,11 @@ fn upgrades() {
         };
         check(options, &[stream.as_bytes(), GET].concat(), early);
     }
-    for options in [
-        "keep-alive",
-        "upgraded",
-        "up",
-        "x-upgrade",
-        "close, upgrade-insecure",
-        "",
-    ] {
+    for options in ["keep-alive", "upgraded", "up", "x-upgrade", "close, upgrade-insecure", ""] {
         let stream = websocket(options);
         check_passed(options, stream.as_bytes(), 1, 1, BETWEEN);
     }
-    for options in [
-        "keep-alive upgrade",
-        "keep-alive; upgrade",
-        "\"upgrade\"",
-        "upgrade upgrade",
-    ] {
+    for options in ["keep-alive upgrade", "keep-alive; upgrade", "\"upgrade\"", "upgrade upgrade"] {
         let stream = websocket(options);
         check_refused_head(options, stream.as_bytes(), InvalidConnection);
     }
@@ -194,55 +153,13 @@ fn upgrades() {
 /// A rule that took too much for an upgrade would hold back a pipelined request for ever.
 #[test]
 fn near_misses_of_upgrades() {
-    check_passed(
-        "no Upgrade field",
-        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n\r\n",
-        1,
-        1,
-        BETWEEN,
-    );
-    check_passed(
-        "HTTP/1.0",
-        b"GET / HTTP/1.0\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-        1,
-        1,
-        BETWEEN,
-    );
-    check_passed(
-        "two fields",
-        websocket("close\r\nConnection: upgrade").as_bytes(),
-        1,
-        1,
-        AWAITING,
-    );
-    check_passed(
-        "length of zero",
-        websocket("upgrade\r\nContent-Length: 0").as_bytes(),
-        1,
-        1,
-        AWAITING,
-    );
-    check_passed(
-        "CONNECT",
-        b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
-        1,
-        1,
-        AWAITING,
-    );
-    check_passed(
-        "CONNECTS",
-        b"CONNECTS a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
-        1,
-        1,
-        BETWEEN,
-    );
-    check_passed(
-        "connect",
-        b"connect a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
-        1,
-        1,
-        BETWEEN,
-    );
+    check_passed("no Upgrade field", b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n\r\n", 1, 1, BETWEEN);
+    check_passed("HTTP/1.0", b"GET / HTTP/1.0\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", 1, 1, BETWEEN);
+    check_passed("two fields", websocket("close\r\nConnection: upgrade").as_bytes(), 1, 1, AWAITING);
+    check_passed("length of zero", websocket("upgrade\r\nContent-Length: 0").as_bytes(), 1, 1, AWAITING);
+    check_passed("CONNECT", b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 1, 1, AWAITING);
+    check_passed("CONNECTS", b"CONNECTS a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 1, 1, BETWEEN);
+    check_passed("connect", b"connect a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 1, 1, BETWEEN);
     for body in ["Content-Length: 1", "Transfer-Encoding: chunked"] {
         let stream = websocket(&format!("upgrade\r\n{body}"));
         check_refused_head(body, stream.as_bytes(), UpgradeWithBody);

@@ -32,18 +32,11 @@ fn compare(stream: &[u8]) -> Result<(), TestCaseError> {
         }
         Verdict::HeadIncomplete { heads, head_start } => {
             prop_assert_eq!(outcome.heads_completed, heads);
-            prop_assert!(
-                outcome.boundary == if refused { head_start } else { stream.len() },
-                "{:?}",
-                outcome
-            );
+            prop_assert!(outcome.boundary == if refused { head_start } else { stream.len() }, "{:?}", outcome);
         }
         Verdict::BadHead { heads, head_start } => {
             prop_assert!(refused);
-            prop_assert_eq!(
-                (outcome.heads_completed, outcome.boundary),
-                (heads, head_start)
-            );
+            prop_assert_eq!((outcome.heads_completed, outcome.boundary), (heads, head_start));
         }
         Verdict::BadBody { heads, body_start } => {
             prop_assert!(refused);

@@ -26,42 +26,25 @@ enum Body {
 pub(crate) fn judge(stream: &[u8]) -> Verdict {
     let (mut heads, mut at) = (0, 0);
     while at < stream.len() {
-        let skipped = if stream[at..].starts_with(b"\r\n") {
-            2
-        } else {
-            0
-        };
+        let skipped = if stream[at..].starts_with(b"\r\n") { 2 } else { 0 };
         let Some(length) = find(&stream[at + skipped..], b"\r\n\r\n") else {
-            return Verdict::HeadIncomplete {
-                heads,
-                head_start: at,
-            };
+            return Verdict::HeadIncomplete { heads, head_start: at };
         };
         let Some(body) = read_head(&stream[at + skipped..at + skipped + length]) else {
-            return Verdict::BadHead {
-                heads,
-                head_start: at,
-            };
+            return Verdict::BadHead { heads, head_start: at };
         };
         heads += 1;
         at += skipped + length + 4;
         match body {
             Body::None => {}
-            Body::Fixed(bytes) => {
-                at = stream
-                    .len()
-                    .min(at + usize::try_from(bytes).unwrap().min(stream.len()))
-            }
+            Body::Fixed(bytes) => at = stream.len().min(at + usize::try_from(bytes).unwrap().min(stream.len())),
             Body::Upgrade if at < stream.len() => return Verdict::EarlyBytes { heads, start: at },
             Body::Upgrade => {}
             Body::Chunked => match read_chunks(&stream[at..]) {
                 Some(Some(taken)) => at += taken,
                 Some(None) => return Verdict::Passes { heads },
                 None => {
-                    return Verdict::BadBody {
-                        heads,
-                        body_start: at,
-                    };
+                    return Verdict::BadBody { heads, body_start: at };
                 }
             },
         }
@@ -70,9 +53,7 @@ pub(crate) fn judge(stream: &[u8]) -> Verdict {
 }
 
 fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes
-        .windows(needle.len())
-        .position(|window| window == needle)
+    bytes.windows(needle.len()).position(|window| window == needle)
 }
 
 /// One character per byte, so that text functions apply to any byte.
@@ -81,10 +62,7 @@ fn latin(bytes: &[u8]) -> String {
 }
 
 fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
 }
 
 fn ows(text: &str) -> &str {
@@ -95,9 +73,7 @@ fn ows(text: &str) -> &str {
 fn read_fields(lines: &[&str]) -> Option<Vec<(String, String)>> {
     let read = |line: &&str| {
         let (name, value) = line.split_once(':')?;
-        let clean = value
-            .chars()
-            .all(|c| c == '\t' || !(c < ' ' || c == '\x7f'));
+        let clean = value.chars().all(|c| c == '\t' || !(c < ' ' || c == '\x7f'));
         (is_token(name) && clean).then(|| (name.to_ascii_lowercase(), ows(value).to_owned()))
     };
     lines.iter().map(read).collect()
@@ -116,11 +92,7 @@ fn read_head(head: &[u8]) -> Option<Body> {
     }
     let fields = read_fields(&lines[1..])?;
     let values = |name: &str| -> Vec<&str> {
-        fields
-            .iter()
-            .filter(|field| field.0 == name)
-            .map(|field| field.1.as_str())
-            .collect()
+        fields.iter().filter(|field| field.0 == name).map(|field| field.1.as_str()).collect()
     };
     let is_new = version == "HTTP/1.1";
     match values("host")[..] {
@@ -130,20 +102,12 @@ fn read_head(head: &[u8]) -> Option<Body> {
     }
     let options = values("connection").join(",");
     let options: Vec<&str> = options.split(',').map(ows).collect();
-    if !options
-        .iter()
-        .all(|option| option.is_empty() || is_token(option))
-    {
+    if !options.iter().all(|option| option.is_empty() || is_token(option)) {
         return None;
     }
-    let listed = options
-        .iter()
-        .any(|option| option.eq_ignore_ascii_case("upgrade"));
+    let listed = options.iter().any(|option| option.eq_ignore_ascii_case("upgrade"));
     let upgrade = method == "CONNECT" || (is_new && listed && !values("upgrade").is_empty());
-    let body = match (
-        &values("content-length")[..],
-        &values("transfer-encoding")[..],
-    ) {
+    let body = match (&values("content-length")[..], &values("transfer-encoding")[..]) {
         ([], []) => Body::None,
         ([digits], []) if !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()) => {
             match digits.parse::<i64>().ok()? {
@@ -165,25 +129,19 @@ fn is_host(host: &str) -> bool {
     let (name_is_valid, rest) = match host.strip_prefix('[') {
         Some(literal) => match literal.split_once(']') {
             Some((address, rest)) => {
-                let valid = address
-                    .chars()
-                    .all(|c| c.is_ascii_hexdigit() || ":.".contains(c));
+                let valid = address.chars().all(|c| c.is_ascii_hexdigit() || ":.".contains(c));
                 (valid && !address.is_empty(), rest)
             }
             None => return false,
         },
         None => {
             let end = host.find(':').unwrap_or(host.len());
-            let valid = host[..end]
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-._~!$&'()*+;=".contains(c));
+            let valid = host[..end].chars().all(|c| c.is_ascii_alphanumeric() || "-._~!$&'()*+;=".contains(c));
             (valid && end > 0, &host[end..])
         }
     };
     let port = rest.strip_prefix(':').unwrap_or("");
-    name_is_valid
-        && (rest.is_empty() || rest.starts_with(':'))
-        && port.chars().all(|c| c.is_ascii_digit())
+    name_is_valid && (rest.is_empty() || rest.starts_with(':')) && port.chars().all(|c| c.is_ascii_digit())
 }
 
 /// `Some(Some(length))` of a whole body, `Some(None)` of a valid beginning, `None` of an invalid one.
@@ -194,9 +152,7 @@ fn read_chunks(bytes: &[u8]) -> Option<Option<usize>> {
             return is_size_line_start(&latin(&bytes[at..])).then_some(None);
         };
         let line = latin(&bytes[at..at + length]);
-        let digits = line
-            .find(|c: char| !c.is_ascii_hexdigit())
-            .unwrap_or(line.len());
+        let digits = line.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(line.len());
         let (size, extension) = line.split_at(digits);
         if size.is_empty() || size.len() > 16 || !is_extension(extension) {
             return None;
@@ -227,9 +183,7 @@ fn is_extension(text: &str) -> bool {
 /// Whether a chunk line without its line end can still become valid.
 fn is_size_line_start(line: &str) -> bool {
     let line = line.strip_suffix('\r').unwrap_or(line);
-    let digits = line
-        .find(|c: char| !c.is_ascii_hexdigit())
-        .unwrap_or(line.len());
+    let digits = line.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(line.len());
     let (size, extension) = line.split_at(digits);
     let counted = size.is_empty() || (size.len() <= 16 && i64::from_str_radix(size, 16).is_ok());
     let begun = !size.is_empty() || line.is_empty();
@@ -246,14 +200,7 @@ fn read_trailers(bytes: &[u8]) -> Option<Option<usize>> {
     };
     let text = latin(&bytes[..length]);
     let fields = read_fields(&text.split("\r\n").collect::<Vec<_>>())?;
-    let forbidden = [
-        "content-length",
-        "transfer-encoding",
-        "host",
-        "connection",
-        "upgrade",
-        "cookie",
-    ];
+    let forbidden = ["content-length", "transfer-encoding", "host", "connection", "upgrade", "cookie"];
     let is_allowed = |field: &(String, String)| !forbidden.contains(&field.0.as_str());
     fields.iter().all(is_allowed).then_some(Some(length + 4))
 }

@@ -5,13 +5,7 @@ use proptest::prelude::*;
 /// One valid request.
 pub(crate) fn request() -> impl Strategy<Value = Vec<u8>> {
     let method = prop::sample::select(vec!["GET", "POST", "DELETE", "X-Y!", "connect"]);
-    let target = prop::sample::select(vec![
-        "/",
-        "/a/b?c=d%20e",
-        "*",
-        "http://a.example/x",
-        "/[]{}|\\^`\"<>",
-    ]);
+    let target = prop::sample::select(vec!["/", "/a/b?c=d%20e", "*", "http://a.example/x", "/[]{}|\\^`\"<>"]);
     let empty_line = prop::sample::select(vec!["", "", "", "\r\n"]);
     (empty_line, method, target, fields(), body()).prop_map(
         |(empty_line, method, target, mut fields, (framing, body))| {
@@ -40,10 +34,7 @@ pub(crate) enum Edit {
 }
 
 pub(crate) fn edit() -> impl Strategy<Value = Edit> {
-    let byte = prop_oneof![
-        prop::sample::select(b"\r\n\t :;,0\0\x0b5aZ\x80".to_vec()),
-        any::<u8>()
-    ];
+    let byte = prop_oneof![prop::sample::select(b"\r\n\t :;,0\0\x0b5aZ\x80".to_vec()), any::<u8>()];
     let text = prop::sample::select(vec![
         "\r\n",
         "\n",
@@ -91,14 +82,8 @@ pub(crate) fn apply(stream: &mut Vec<u8>, edit: &Edit) {
         }
         Edit::RepeatLine(index) => {
             let at = index.index(length);
-            let start = stream[..at]
-                .iter()
-                .rposition(|byte| *byte == b'\n')
-                .map_or(0, |place| place + 1);
-            let end = stream[at..]
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map_or(stream.len(), |place| at + place + 1);
+            let start = stream[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+            let end = stream[at..].iter().position(|byte| *byte == b'\n').map_or(stream.len(), |place| at + place + 1);
             let line = stream[start..end].to_vec();
             stream.splice(end..end, line);
         }
@@ -120,24 +105,19 @@ fn body() -> impl Strategy<Value = (Option<String>, Vec<u8>)> {
     let data = prop::collection::vec(any::<u8>(), 0..48);
     prop_oneof![
         Just((None, Vec::new())),
-        data.clone()
-            .prop_map(|data| (Some(format!("content-Length:{} ", data.len())), data)),
-        (
-            prop::collection::vec((data, extension()), 0..4),
-            extension(),
-            trailers()
-        )
-            .prop_map(|(chunks, last_extension, trailers)| {
+        data.clone().prop_map(|data| (Some(format!("content-Length:{} ", data.len())), data)),
+        (prop::collection::vec((data, extension()), 0..4), extension(), trailers()).prop_map(
+            |(chunks, last_extension, trailers)| {
                 let mut bytes = Vec::new();
                 for (data, extension) in chunks.iter().filter(|(data, _)| !data.is_empty()) {
-                    bytes
-                        .extend_from_slice(format!("{:03X}{extension}\r\n", data.len()).as_bytes());
+                    bytes.extend_from_slice(format!("{:03X}{extension}\r\n", data.len()).as_bytes());
                     bytes.extend_from_slice(data);
                     bytes.extend_from_slice(b"\r\n");
                 }
                 bytes.extend_from_slice(format!("0{last_extension}\r\n{trailers}\r\n").as_bytes());
                 (Some("Transfer-Encoding: Chunked".to_owned()), bytes)
-            }),
+            }
+        ),
     ]
 }
 
@@ -146,8 +126,5 @@ fn extension() -> impl Strategy<Value = String> {
 }
 
 fn trailers() -> impl Strategy<Value = String> {
-    prop_oneof![
-        Just(String::new()),
-        "(X-[A-Za-z]{1,22}:[ -~]{0,20}\r\n){1,3}"
-    ]
+    prop_oneof![Just(String::new()), "(X-[A-Za-z]{1,22}:[ -~]{0,20}\r\n){1,3}"]
 }

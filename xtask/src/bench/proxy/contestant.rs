@@ -49,12 +49,7 @@ impl Place {
     pub(super) fn new(parent: &Path, name: &str, port: u16, origin_port: u16) -> Result<Self> {
         let folder = parent.join(name);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Self {
-            folder,
-            port,
-            origin_port,
-            admin_port: 0,
-        })
+        Ok(Self { folder, port, origin_port, admin_port: 0 })
     }
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
@@ -88,11 +83,7 @@ impl Contestant {
             }
             Self::Nginx => nginx_words(place, &nginx_proxy_server(place))?,
         };
-        Ok(Program {
-            name: self.name(),
-            words,
-            folder: place.folder.clone(),
-        })
+        Ok(Program { name: self.name(), words, folder: place.folder.clone() })
     }
 }
 
@@ -104,20 +95,11 @@ pub(super) fn origin(place: &Place) -> Result<Program> {
         "    server {{\n        listen 127.0.0.1:{port} backlog=4096;\n        default_type text/plain;\n        \
          location / {{ return 200 \"{body}\"; }}\n    }}\n"
     );
-    Ok(Program {
-        name: "origin",
-        words: nginx_words(place, &server)?,
-        folder: place.folder.clone(),
-    })
+    Ok(Program { name: "origin", words: nginx_words(place, &server)?, folder: place.folder.clone() })
 }
 
 fn cloakroom_configuration(place: &Place) -> String {
-    let Place {
-        port,
-        origin_port,
-        admin_port,
-        ..
-    } = place;
+    let Place { port, origin_port, admin_port, .. } = place;
     format!(
         r#"[gateway]
 listen = "127.0.0.1:{port}"
@@ -200,15 +182,7 @@ fn nginx_words(place: &Place, server: &str) -> Result<Vec<OsString>> {
     let file = place.write("nginx.conf", &configuration)?;
     let mut prefix = place.folder.clone().into_os_string();
     prefix.push("/");
-    Ok(vec![
-        located("nginx"),
-        "-p".into(),
-        prefix,
-        "-c".into(),
-        file.into(),
-        "-e".into(),
-        "stderr".into(),
-    ])
+    Ok(vec![located("nginx"), "-p".into(), prefix, "-c".into(), file.into(), "-e".into(), "stderr".into()])
 }
 
 fn located(program: &str) -> OsString {
@@ -227,12 +201,7 @@ mod tests {
         let program = Contestant::Nginx.prepare(&place, None).unwrap();
         assert_eq!(program.folder, folder.path().join("nginx"));
         let text = fs::read_to_string(folder.path().join("nginx/nginx.conf")).unwrap();
-        for expected in [
-            "listen 127.0.0.1:4001",
-            "server 127.0.0.1:4002",
-            "pid nginx.pid;",
-            "proxy_temp_path proxy;",
-        ] {
+        for expected in ["listen 127.0.0.1:4001", "server 127.0.0.1:4002", "pid nginx.pid;", "proxy_temp_path proxy;"] {
             assert!(text.contains(expected), "{expected} is not in:\n{text}");
         }
         let settings = text.replace("location / ", "");

@@ -109,11 +109,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         bail!("this benchmark pins processes and reads /proc: it needs Linux and {CORES_MIN} cores (here: {cores})");
     }
     requirements::ensure(NeededBy::BenchProxy)?;
-    let cloakroom = if arguments.only.contains(&Contestant::Cloakroom) {
-        Some(build(arguments.profile)?)
-    } else {
-        None
-    };
+    let cloakroom =
+        if arguments.only.contains(&Contestant::Cloakroom) { Some(build(arguments.profile)?) } else { None };
     let machine = report::Machine::look(&arguments.only, cloakroom.as_deref())?;
     println!("{machine}");
     machine.warn_if_busy();
@@ -129,17 +126,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 fn build(profile: Profile) -> Result<PathBuf> {
     let line = CargoLine::new(["build", "--profile", profile.name(), "--package", "cloakroom-cli"]);
     step::run("build", &line.to_string(), || line.run())?;
-    Ok(workspace::metadata()?
-        .target_directory
-        .join(profile.name())
-        .join("cloakroom"))
+    Ok(workspace::metadata()?.target_directory.join(profile.name()).join("cloakroom"))
 }
 
 fn measure_all(arguments: &Arguments, cloakroom: Option<&Path>) -> Result<Vec<Measurement>> {
-    let folder = tempfile::Builder::new()
-        .prefix("cloakroom-bench-")
-        .tempdir()
-        .context("cannot make a folder")?;
+    let folder = tempfile::Builder::new().prefix("cloakroom-bench-").tempdir().context("cannot make a folder")?;
     let ticks = usage::ticks_per_second();
     let [origin_port] = free_ports()?;
     let origin = Running::start(
@@ -149,10 +140,7 @@ fn measure_all(arguments: &Arguments, cloakroom: Option<&Path>) -> Result<Vec<Me
     origin.wait_until_it_answers(origin_port)?;
     let mut measurements = Vec::new();
     for round in 1..=arguments.rounds {
-        console::heading(&format!(
-            "round {round} of {}: {} s each",
-            arguments.rounds, arguments.seconds
-        ));
+        console::heading(&format!("round {round} of {}: {} s each", arguments.rounds, arguments.seconds));
         for proxy in arguments.only.iter().copied() {
             let [port, admin_port] = free_ports()?;
             let mut place = Place::new(folder.path(), proxy.name(), port, origin_port)?;
@@ -176,12 +164,7 @@ fn measure(
     arguments: &Arguments,
     ticks: f64,
 ) -> Result<Measurement> {
-    let mut load = Load {
-        port,
-        connections: arguments.connections,
-        duration: WARM_UP,
-        core: LOAD_CORE,
-    };
+    let mut load = Load { port, connections: arguments.connections, duration: WARM_UP, core: LOAD_CORE };
     load.run()?;
     load.duration = Duration::from_secs(arguments.seconds.into());
     let before = Usage::of_tree(running.id())?;

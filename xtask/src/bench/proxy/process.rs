@@ -37,17 +37,7 @@ impl Running {
     pub(super) fn start(program: Program, core: usize) -> Result<Self> {
         // setpriv asks the kernel to end the program when this one dies without a chance to do so; Ctrl-C of a terminal
         // reaches both. Each of the two replaces itself by what follows, so the child is the program itself.
-        Self::spawn(
-            program,
-            &[
-                "setpriv",
-                "--pdeathsig",
-                "TERM",
-                "taskset",
-                "--cpu-list",
-                &core.to_string(),
-            ],
-        )
+        Self::spawn(program, &["setpriv", "--pdeathsig", "TERM", "taskset", "--cpu-list", &core.to_string()])
     }
 
     fn spawn(program: Program, prefix: &[&str]) -> Result<Self> {
@@ -63,11 +53,7 @@ impl Running {
             .stderr(file)
             .spawn()
             .with_context(|| format!("cannot start {}", program.name))?;
-        Ok(Self {
-            name: program.name,
-            child,
-            output,
-        })
+        Ok(Self { name: program.name, child, output })
     }
 
     /// The process at the root of the program's tree.
@@ -120,20 +106,15 @@ impl Drop for Running {
 fn signal(name: &str, processes: &[u32]) {
     let words: Vec<_> = processes.iter().map(u32::to_string).collect();
     // A process that has ended meanwhile is what was wanted.
-    let _ = Command::new("sh")
-        .args(["-c", &format!("kill -{name} {}", words.join(" "))])
-        .stderr(Stdio::null())
-        .status();
+    let _ =
+        Command::new("sh").args(["-c", &format!("kill -{name} {}", words.join(" "))]).stderr(Stdio::null()).status();
 }
 
 fn ask(port: u16) -> Result<()> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    write!(
-        stream,
-        "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -148,11 +129,7 @@ mod tests {
     use super::*;
 
     fn program(folder: &std::path::Path, script: &str) -> Program {
-        Program {
-            name: "script",
-            words: vec!["sh".into(), "-c".into(), script.into()],
-            folder: folder.to_owned(),
-        }
+        Program { name: "script", words: vec!["sh".into(), "-c".into(), script.into()], folder: folder.to_owned() }
     }
 
     /// A typing error in a generated configuration would otherwise show as ten seconds of silence.

@@ -32,9 +32,7 @@ impl Machine {
     pub(super) fn look(proxies: &[Contestant], cloakroom: Option<&Path>) -> Result<Self> {
         let text = |path: &str| fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
         let processors = text("/proc/cpuinfo")?;
-        let name = processors
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+        let name = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
         let load_averages = text("/proc/loadavg")?;
         let mut versions = Vec::new();
         if let Some(cloakroom) = cloakroom {
@@ -48,11 +46,7 @@ impl Machine {
             processor: name.map_or("unknown processor", |(_, name)| name.trim()).to_owned(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: text("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-            load_average: load_averages
-                .split(' ')
-                .next()
-                .and_then(|first| first.parse().ok())
-                .unwrap_or(0.0),
+            load_average: load_averages.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0),
             versions,
         })
     }
@@ -60,28 +54,15 @@ impl Machine {
     /// Says so when the figures will not be worth much.
     pub(super) fn warn_if_busy(&self) {
         if self.load_average > LOAD_AVERAGE_QUIET {
-            console::warning(&format!(
-                "load average {}: other work disturbs the figures",
-                self.load_average
-            ));
+            console::warning(&format!("load average {}: other work disturbs the figures", self.load_average));
         }
     }
 }
 
 impl fmt::Display for Machine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            processor,
-            cores,
-            kernel,
-            versions,
-            ..
-        } = self;
-        write!(
-            formatter,
-            "{processor}, {cores} cores, Linux {kernel}; {}",
-            versions.join("; ")
-        )
+        let Self { processor, cores, kernel, versions, .. } = self;
+        write!(formatter, "{processor}, {cores} cores, Linux {kernel}; {}", versions.join("; "))
     }
 }
 
@@ -99,30 +80,14 @@ pub(super) fn one_line(measurement: &Measurement) -> String {
 
 /// Prints the medians side by side.
 pub(super) fn print_table(proxies: &[Contestant], measurements: &[Measurement]) {
-    let medians: Vec<_> = proxies
-        .iter()
-        .filter_map(|proxy| Median::of(*proxy, measurements))
-        .collect();
+    let medians: Vec<_> = proxies.iter().filter_map(|proxy| Median::of(*proxy, measurements)).collect();
     let reference = medians.iter().find(|median| median.proxy == Contestant::Haproxy);
-    let header = [
-        "proxy",
-        "requests/s",
-        "vs HAProxy",
-        "p50 ms",
-        "p99 ms",
-        "CPU s/100k (user + sys)",
-        "vs HAProxy",
-    ];
+    let header = ["proxy", "requests/s", "vs HAProxy", "p50 ms", "p99 ms", "CPU s/100k (user + sys)", "vs HAProxy"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     rows[0].extend(["core busy", "RSS MiB"].map(str::to_owned));
     rows.extend(medians.iter().map(|median| row(median, reference)));
     let widths: Vec<_> = (0..rows[0].len())
-        .map(|column| {
-            rows.iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or_default()
-        })
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default())
         .collect();
     println!();
     for row in rows {
@@ -144,11 +109,7 @@ pub(super) fn write_json(
     arguments: &Arguments,
     measurements: &[Measurement],
 ) -> Result<()> {
-    let medians: Vec<_> = arguments
-        .only
-        .iter()
-        .filter_map(|proxy| Median::of(*proxy, measurements))
-        .collect();
+    let medians: Vec<_> = arguments.only.iter().filter_map(|proxy| Median::of(*proxy, measurements)).collect();
     let value = json!({
         "benchmark": "proxy",
         "machine": machine,
@@ -182,10 +143,7 @@ impl Measurement {
 
 impl Median {
     fn of(proxy: Contestant, measurements: &[Measurement]) -> Option<Self> {
-        let own: Vec<_> = measurements
-            .iter()
-            .filter(|measurement| measurement.proxy == proxy)
-            .collect();
+        let own: Vec<_> = measurements.iter().filter(|measurement| measurement.proxy == proxy).collect();
         let of = |figure: fn(&Measurement) -> f64| median(own.iter().map(|measurement| figure(measurement)).collect());
         Some(Self {
             proxy,
@@ -241,16 +199,9 @@ fn version(program: &Path, option: &str) -> String {
         return name();
     };
     let told = [output.stdout, output.stderr].concat();
-    let first = String::from_utf8_lossy(&told)
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    let end = [" 20", " - http", "[", "Copyright"]
-        .iter()
-        .filter_map(|mark| first.find(mark))
-        .min()
-        .unwrap_or(first.len());
+    let first = String::from_utf8_lossy(&told).lines().next().unwrap_or_default().to_owned();
+    let end =
+        [" 20", " - http", "[", "Copyright"].iter().filter_map(|mark| first.find(mark)).min().unwrap_or(first.len());
     first[..end].trim().trim_start_matches("nginx version: ").to_owned()
 }
 
@@ -284,17 +235,11 @@ mod tests {
     /// A ratio the wrong way round would praise the proxy that burns the most.
     #[test]
     fn ratios_above_one_are_better() {
-        let all = [
-            measurement(Contestant::Haproxy, 40_000.0, 2.0),
-            measurement(Contestant::Cloakroom, 50_000.0, 1.6),
-        ];
+        let all = [measurement(Contestant::Haproxy, 40_000.0, 2.0), measurement(Contestant::Cloakroom, 50_000.0, 1.6)];
         let reference = Median::of(Contestant::Haproxy, &all);
         let ours = Median::of(Contestant::Cloakroom, &all).unwrap();
         let cells = row(&ours, reference.as_ref());
-        assert_eq!(
-            [cells[2].as_str(), cells[5].as_str(), cells[6].as_str()],
-            ["1.25x", "1.60 (0.40 + 1.20)", "1.25x"]
-        );
+        assert_eq!([cells[2].as_str(), cells[5].as_str(), cells[6].as_str()], ["1.25x", "1.60 (0.40 + 1.20)", "1.25x"]);
         assert_eq!(row(&ours, None)[2], "-");
     }
 }

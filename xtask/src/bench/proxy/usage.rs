@@ -35,9 +35,7 @@ impl Usage {
 /// The unit of processor time in /proc.
 pub(super) fn ticks_per_second() -> f64 {
     let output = Command::new("getconf").arg("CLK_TCK").output();
-    let told = output
-        .ok()
-        .and_then(|output| String::from_utf8(output.stdout).ok()?.trim().parse().ok());
+    let told = output.ok().and_then(|output| String::from_utf8(output.stdout).ok()?.trim().parse().ok());
     told.unwrap_or(TICKS_PER_SECOND_USUAL)
 }
 
@@ -86,24 +84,14 @@ fn parse_stat(text: &str) -> Option<Stat<'_>> {
     let mut times = fields.skip(9);
     let user_ticks = times.next()?.parse().ok()?;
     let system_ticks = times.next()?.parse().ok()?;
-    Some(Stat {
-        state,
-        parent,
-        user_ticks,
-        system_ticks,
-    })
+    Some(Stat { state, parent, user_ticks, system_ticks })
 }
 
 fn descendants(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
     let mut found = vec![root];
     let mut next = 0;
     while let Some(parent) = found.get(next).copied() {
-        found.extend(
-            parents
-                .iter()
-                .filter(|(_, its_parent)| *its_parent == parent)
-                .map(|(process, _)| *process),
-        );
+        found.extend(parents.iter().filter(|(_, its_parent)| *its_parent == parent).map(|(process, _)| *process));
         next += 1;
     }
     found
@@ -113,9 +101,7 @@ fn resident_kib(process: u32) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|rest| rest.split_whitespace().next());
-    number
-        .and_then(|number| number.parse().ok())
-        .with_context(|| format!("no VmRSS of process {process}"))
+    number.and_then(|number| number.parse().ok()).with_context(|| format!("no VmRSS of process {process}"))
 }
 
 #[cfg(test)]
@@ -127,10 +113,7 @@ mod tests {
     fn a_hostile_process_name_shifts_nothing() {
         let line = "42 (a) R 1 (x) S 7 42 42 0 -1 4194304 100 0 0 0 250 125 0 0 20 0 1 0 12345 1000 200\n";
         let stat = parse_stat(line).unwrap();
-        assert_eq!(
-            (stat.state, stat.parent, stat.user_ticks, stat.system_ticks),
-            ("S", 7, 250, 125)
-        );
+        assert_eq!((stat.state, stat.parent, stat.user_ticks, stat.system_ticks), ("S", 7, 250, 125));
         assert!(parse_stat("42 (short) S 1").is_none());
     }
 

@@ -28,14 +28,7 @@ impl Load {
     /// Runs to its end.
     pub(super) fn run(&self) -> Result<Figures> {
         let output = Command::new("taskset")
-            .args([
-                "--cpu-list",
-                &self.core.to_string(),
-                "wrk",
-                "--threads",
-                "1",
-                "--latency",
-            ])
+            .args(["--cpu-list", &self.core.to_string(), "wrk", "--threads", "1", "--latency"])
             .args(["--connections", &self.connections.to_string()])
             .args(["--duration", &format!("{}s", self.duration.as_secs())])
             .arg(format!("http://127.0.0.1:{}/", self.port))
@@ -43,11 +36,7 @@ impl Load {
             .context("cannot start wrk")?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
-            bail!(
-                "wrk ended with {}:\n{text}{}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            );
+            bail!("wrk ended with {}:\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));
         }
         parse(&text)
     }
@@ -55,20 +44,14 @@ impl Load {
 
 fn parse(text: &str) -> Result<Figures> {
     let failures = ["Socket errors:", "Non-2xx or 3xx responses:"];
-    if let Some(line) = text
-        .lines()
-        .find(|line| failures.iter().any(|failure| line.trim().starts_with(failure)))
-    {
+    if let Some(line) = text.lines().find(|line| failures.iter().any(|failure| line.trim().starts_with(failure))) {
         bail!("requests failed: {}", line.trim());
     }
     read(text).with_context(|| format!("cannot read the report of wrk:\n{text}"))
 }
 
 fn read(text: &str) -> Option<Figures> {
-    let after = |label: &str| {
-        text.lines()
-            .find_map(|line| line.trim().strip_prefix(label).map(str::trim))
-    };
+    let after = |label: &str| text.lines().find_map(|line| line.trim().strip_prefix(label).map(str::trim));
     let (requests, rest) = text.lines().find_map(|line| line.trim().split_once(" requests in "))?;
     let (elapsed, _) = rest.split_once(',')?;
     Some(Figures {
@@ -126,10 +109,7 @@ Transfer/sec:      7.52MB
             latency_p99_ms: 3.25,
         };
         assert_eq!(parse(REPORT).unwrap(), expected);
-        assert_eq!(
-            ["1.50s", "2.00m", "3.00x"].map(milliseconds),
-            [Some(1500.0), Some(120_000.0), None]
-        );
+        assert_eq!(["1.50s", "2.00m", "3.00x"].map(milliseconds), [Some(1500.0), Some(120_000.0), None]);
     }
 
     /// A proxy that refuses everything would otherwise win.

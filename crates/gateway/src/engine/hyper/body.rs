@@ -205,10 +205,7 @@ impl Body for RequestBody {
 /// The body of an answer to a client. When it ends, or is dropped half-way, the request is settled.
 pub(crate) enum ResponseBody {
     /// An instance's.
-    Forwarded {
-        incoming: Incoming,
-        completion: Box<Completion>,
-    },
+    Forwarded { incoming: Incoming, completion: Box<Completion> },
     /// One of our own.
     Own {
         bytes: Option<Bytes>,

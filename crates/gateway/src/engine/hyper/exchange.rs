@@ -81,7 +81,10 @@ impl HyperExchange {
         let expects_continue = present.expect
             && tape.is_some()
             && parts.version == Version::HTTP_11
-            && parts.headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+            && parts
+                .headers
+                .get(header::EXPECT)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         if present.expect && !expects_continue {
             parts.headers.remove(header::EXPECT);
         }
@@ -327,14 +330,16 @@ impl Exchange for HyperExchange {
             remove_with_prefix(answer.headers_mut(), prefix);
         }
     }
-
 }
 
 /// The client's side of an upgrade, where the request asks for one.
 fn wanted_upgrade(parts: &mut http::request::Parts) -> Option<OnUpgrade> {
     let asks = parts.headers.contains_key(header::UPGRADE)
         && parts.headers.get_all(header::CONNECTION).iter().any(|value| {
-            value.as_bytes().split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+            value
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
         });
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     upgrade.filter(|_| asks && parts.version == Version::HTTP_11)
@@ -359,10 +364,8 @@ fn forwarded_protocols(headers: &HeaderMap) -> Option<HeaderValue> {
         [&b"h2c"[..], b"h2", b"http", b"tls"].iter().any(|known| name.eq_ignore_ascii_case(known))
     };
     let values = headers.get_all(header::UPGRADE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    let protocols: Vec<_> = values
-        .map(<[u8]>::trim_ascii)
-        .filter(|protocol| !protocol.is_empty() && !carries_requests(protocol))
-        .collect();
+    let protocols: Vec<_> =
+        values.map(<[u8]>::trim_ascii).filter(|protocol| !protocol.is_empty() && !carries_requests(protocol)).collect();
     if protocols.is_empty() { None } else { HeaderValue::from_bytes(&protocols.join(&b", "[..])).ok() }
 }
 

@@ -40,8 +40,7 @@ const HYPER_HEADERS_DEFAULT: usize = 100;
 pub(crate) async fn serve_connection(worker: Rc<Worker>, number: usize, socket: TcpStream, peer: SocketAddr) {
     let gateway = &worker.shared.config.gateway;
     let gate = Arc::new(Gate::default());
-    let limits =
-        cloakroom_wire::Limits { head_bytes: gateway.limits.header_bytes, headers: gateway.limits.headers };
+    let limits = cloakroom_wire::Limits { head_bytes: gateway.limits.header_bytes, headers: gateway.limits.headers };
     let timeouts = ClientTimeouts {
         idle: gateway.timeouts.idle,
         header: gateway.timeouts.header,

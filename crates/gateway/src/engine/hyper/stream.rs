@@ -263,7 +263,11 @@ impl GuardedStream {
         }
     }
 
-    fn poll_write_deadline<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn poll_write_deadline<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.write_deadline.clear();
             return result;

@@ -138,7 +138,9 @@ impl Changes<'_> {
             (Some(key), None) => self.commit(key, wish.delta).await,
             // A patch beside an end changes what has ended.
             (None, None) if wish.ends => Ok(Cookie::Clear),
-            (None, None) if wish.delta.changes().any(|(_, value)| value.is_some()) => self.create(None, wish.delta).await,
+            (None, None) if wish.delta.changes().any(|(_, value)| value.is_some()) => {
+                self.create(None, wish.delta).await
+            }
             (None, None) => Ok(Cookie::Keep),
         }
     }
