@@ -63,7 +63,7 @@ fn print_invitation(deployment: &Deployment, arguments: &Demo) -> anyhow::Result
     )?;
     writeln!(
         out,
-        "  3. {bold}cloakroom pool drain {POOL}/1{admin_flag}{off}   and it gets no new requests.",
+        "  3. {bold}cloakroom pool drain {POOL}/1{admin_flag}{off}\n     and that instance gets no new requests.",
         admin_flag = admin_flag(arguments)
     )?;
     writeln!(out, "  4. Stop this with Ctrl-C and start it again: you are still signed in.\n")?;
