@@ -54,7 +54,7 @@ pub(crate) struct Instance {
 }
 
 enum State {
-    Running(Process),
+    Running(Box<Process>),
     Waiting(Duration),
     Starting(Option<RestartReply>),
     Ended,
@@ -71,10 +71,10 @@ enum Order {
 impl Instance {
     /// Looks after the instance until it is stopped or abandoned.
     pub(crate) async fn supervise(mut self, first: Process) {
-        let mut state = State::Running(first);
+        let mut state = State::Running(Box::new(first));
         loop {
             state = match state {
-                State::Running(process) => self.run(process).await,
+                State::Running(process) => self.run(*process).await,
                 State::Waiting(delay) => self.wait(delay).await,
                 State::Starting(reply) => self.start(reply),
                 State::Ended => break,
@@ -88,7 +88,7 @@ impl Instance {
         slot.pid.store(process.pid(), Ordering::Release);
         let incarnation = slot.incarnation.fetch_add(1, Ordering::AcqRel) + 1;
         self.publish(EventKind::Started { pid: process.pid(), incarnation });
-        State::Running(process)
+        State::Running(Box::new(process))
     }
 
     async fn run(&mut self, mut process: Process) -> State {

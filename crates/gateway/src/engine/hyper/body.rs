@@ -197,7 +197,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Tape { hint, .. } => hint.clone(),
+            Self::Tape { hint, .. } => *hint,
         }
     }
 }

@@ -255,7 +255,7 @@ impl Exchange for HyperExchange {
         };
         let hold = self.expects_continue.then(|| Rc::new(ContinueHold::default()));
         let body = match &self.tape {
-            Some(tape) => RequestBody::replay(tape, self.body_hint.clone(), hold.clone()),
+            Some(tape) => RequestBody::replay(tape, self.body_hint, hold.clone()),
             None => RequestBody::Empty,
         };
         let mut request = Request::new(body);

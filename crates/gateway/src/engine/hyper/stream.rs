@@ -52,6 +52,8 @@ pub(crate) struct Gate {
     refused_request: AtomicU64,
     refused_as: AtomicU16,
     is_busy: AtomicBool,
+    /// When the last request was over, in monotonic milliseconds; 0 before the first.
+    quiet_since_ms: AtomicU64,
     upgrade: AtomicU8,
     waker: Mutex<Option<Waker>>,
 }
@@ -91,7 +93,18 @@ impl Gate {
 
     /// Whether a request is being served, during which the client owes nothing.
     pub(crate) fn set_busy(&self, is_busy: bool) {
+        if !is_busy {
+            self.quiet_since_ms.store(clock::monotonic_ms(clock::last()), Ordering::Release);
+        }
         self.is_busy.store(is_busy, Ordering::Release);
+    }
+
+    /// How long ago the last request was over.
+    fn quiet_for(&self) -> Duration {
+        match self.quiet_since_ms.load(Ordering::Acquire) {
+            0 => Duration::ZERO,
+            since_ms => Duration::from_millis(clock::monotonic_ms(clock::last()).saturating_sub(since_ms)),
+        }
     }
 
     /// The request for an upgrade was answered.
@@ -203,15 +216,20 @@ impl GuardedStream {
     fn poll_timeout(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let phase = self.guard.phase();
         if self.gate.is_busy.load(Ordering::Acquire) && matches!(phase, Phase::Head { .. }) {
-            self.read_deadline.clear();
             self.waiting_for = Phase::Passthrough;
+            // Nobody looks here when the answer is over, so that the timer must go on.
+            self.read_deadline.set(clock::last(), self.timeouts.idle);
+            let _: Poll<()> = self.read_deadline.poll_passed(context);
             return Poll::Pending;
         }
         // A head has one deadline from its first byte, whatever drips in; a body has a new one with every byte.
         if phase != self.waiting_for {
             self.waiting_for = phase;
             match phase {
-                Phase::Head { started: false } => self.read_deadline.set(clock::last(), self.timeouts.idle),
+                Phase::Head { started: false } => {
+                    let left = self.timeouts.idle.saturating_sub(self.gate.quiet_for());
+                    self.read_deadline.set(clock::last(), left);
+                }
                 Phase::Head { started: true } => self.read_deadline.set(clock::last(), self.timeouts.header),
                 Phase::Body => self.read_deadline.set(clock::last(), self.timeouts.stream_idle),
                 _ => self.read_deadline.clear(),
