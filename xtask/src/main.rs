@@ -4,6 +4,7 @@
 mod bench;
 mod ci;
 mod console;
+mod drill;
 mod requirements;
 mod step;
 mod test;
@@ -20,7 +21,8 @@ Examples:
   cargo xtask test -- pins --nocapture the tests whose name holds `pins`, with their output
   cargo xtask ci --fast                before a commit: formatting, tidy, clippy
   cargo xtask ci                       every gate, as continuous integration runs them
-  cargo xtask bench                    which benchmarks there are";
+  cargo xtask bench                    which benchmarks there are
+  cargo xtask drill load               wrk on the demo while instances die";
 
 /// Development tasks: tests, gates and benchmarks.
 #[derive(Parser)]
@@ -40,6 +42,8 @@ enum Task {
     Ci(ci::Arguments),
     /// Run a benchmark; without a name, list them
     Bench(bench::Arguments),
+    /// Run a drill at length: load with faults, tours, crashes
+    Drill(drill::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Ci(arguments) => ci::run(&arguments),
         Task::Bench(arguments) => bench::run(arguments),
+        Task::Drill(arguments) => drill::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         console::failure(&format!("{error:#}"));

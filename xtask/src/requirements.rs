@@ -16,6 +16,7 @@ const ADMINISTRATOR_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 pub(crate) enum NeededBy {
     Test,
     BenchProxy,
+    DrillLoad,
 }
 
 /// How to find out whether a requirement is met.
@@ -56,7 +57,7 @@ const REQUIREMENTS: &[Requirement] = &[
         fedora_package: None,
         homebrew_package: Some("wrk"),
         why: "generates the load",
-        needed_by: &[NeededBy::BenchProxy],
+        needed_by: &[NeededBy::BenchProxy, NeededBy::DrillLoad],
     },
     Requirement {
         name: "HAProxy",
