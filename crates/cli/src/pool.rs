@@ -41,11 +41,15 @@ async fn act(client: &AdminClient, action: PoolAction, json: bool) -> anyhow::Re
             let (pool, number) = split(&instance)?;
             let mut state = client.drain(pool, number).await?;
             let started = Instant::now();
+            let mut told = None;
             while let Some(seconds) = wait
                 && state.in_flight > 0
             {
                 if started.elapsed() >= Duration::from_secs(seconds) {
                     bail!("{} requests are still on {instance} after {seconds} s", state.in_flight);
+                }
+                if told.replace(state.in_flight) != Some(state.in_flight) {
+                    eprintln!("{instance} is draining: {} requests left", state.in_flight);
                 }
                 tokio::time::sleep(LOOK_INTERVAL).await;
                 // Draining once more changes nothing and answers the instance's state.

@@ -48,6 +48,6 @@ pub(crate) fn has_colour() -> bool {
 
 /// Columns of the terminal, 80 where there is none.
 pub(crate) fn width() -> usize {
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    columns.filter(|columns| (40..=400).contains(columns)).unwrap_or(80)
+    let size = rustix::termios::tcgetwinsize(stderr()).map(|size| usize::from(size.ws_col));
+    size.ok().filter(|columns| (40..=400).contains(columns)).unwrap_or(80)
 }

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use crate::clock;
 use crate::deadline::LazyDeadline;
 use crate::engine::hyper::Gate;
+use crate::listener::Open;
 use crate::telemetry::record::RequestRecord;
 use crate::upstream::Lease;
 use crate::worker::Worker;
@@ -31,6 +32,8 @@ pub(crate) struct Completion {
     in_flight: Option<Place>,
     /// The connection the answer comes on, until the answer is over.
     lease: Option<Lease>,
+    /// An upgraded connection outlives the engine's part of it, and counts on.
+    tunnel: Option<Open>,
     stream_idle: LazyDeadline,
 }
 
@@ -38,7 +41,7 @@ impl Completion {
     pub(crate) fn new(worker: Rc<Worker>, gate: Arc<Gate>, record: RequestRecord) -> Self {
         gate.set_busy(true);
         let stream_idle = LazyDeadline::new(record.started);
-        Self { worker, gate, record, in_flight: None, lease: None, stream_idle }
+        Self { worker, gate, record, in_flight: None, lease: None, tunnel: None, stream_idle }
     }
 
     /// The request goes to this instance now, and to no other.
@@ -58,6 +61,11 @@ impl Completion {
     /// The answer's body comes on this connection.
     pub(crate) fn hold_connection(&mut self, lease: Lease) {
         self.lease = Some(lease);
+    }
+
+    /// The client's connection goes on as a tunnel until this is dropped.
+    pub(crate) fn begin_tunnel(&mut self) {
+        self.tunnel = Some(Open::new(&self.worker));
     }
 
     /// The next part of the answer's body.

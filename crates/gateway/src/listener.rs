@@ -87,15 +87,22 @@ pub(crate) async fn accept_all(worker: Rc<Worker>, listener: StdListener) -> io:
 fn begin(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr) {
     // Without it the answer's last segment waits for an acknowledgement; a socket that refuses works all the same.
     let _ = socket.set_nodelay(true);
-    let open = Open { number: worker.connection_opened(), worker: Rc::clone(worker) };
+    let open = Open::new(worker);
     tokio::task::spawn_local(async move {
         engine::hyper::serve_connection(Rc::clone(&open.worker), open.number, socket, peer).await;
     });
 }
 
-struct Open {
+/// A client's connection counts for as long as this lives.
+pub(crate) struct Open {
     worker: Rc<Worker>,
     number: usize,
+}
+
+impl Open {
+    pub(crate) fn new(worker: &Rc<Worker>) -> Self {
+        Self { number: worker.connection_opened(), worker: Rc::clone(worker) }
+    }
 }
 
 impl Drop for Open {

@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -19,6 +19,9 @@ use crate::shared::Shared;
 const BATCH_RECORDS: usize = 256;
 /// Batches that may wait for the writer: with [`BATCH_RECORDS`] the bound of the log's memory.
 const BATCHES_WAITING_MAX: usize = 256;
+
+/// How long the end waits for a slow sink.
+const FINISH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How a request looks in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,8 @@ type Batch = Vec<(RequestRecord, Duration)>;
 pub(crate) struct AccessLog {
     sender: Option<SyncSender<Batch>>,
     dropped: Arc<AtomicU64>,
-    writer: Option<std::thread::JoinHandle<()>>,
+    /// Disconnected when the writer has ended.
+    writer: Option<Receiver<()>>,
 }
 
 impl AccessLog {
@@ -48,9 +52,11 @@ impl AccessLog {
             return Ok(Self { sender: None, dropped, writer: None });
         }
         let (sender, receiver) = sync_channel(BATCHES_WAITING_MAX);
-        let writer = std::thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || write_all(&receiver, format, &shared, sink))?;
+        let (writing, writer) = sync_channel(0);
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            let _writing: SyncSender<()> = writing;
+            write_all(&receiver, format, &shared, sink);
+        })?;
         Ok(Self { sender: Some(sender), dropped, writer: Some(writer) })
     }
 
@@ -64,13 +70,14 @@ impl AccessLog {
         Arc::clone(&self.dropped)
     }
 
-    /// Writes what was handed over, and ends. All buffers must be gone.
+    /// Writes what was handed over, and ends; a sink that takes nothing any more is left alone. All buffers must be
+    /// gone.
     pub(crate) fn finish(mut self) {
         self.sender = None;
         if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
+            && writer.recv_timeout(FINISH_DEADLINE) == Err(RecvTimeoutError::Timeout)
         {
-            tracing::error!("the access log's writer panicked");
+            tracing::warn!("the access log's sink took nothing any more; its last lines are lost");
         }
     }
 }
@@ -228,4 +235,98 @@ impl<'record> Line<'record> {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::Sender;
+    use std::time::Instant;
+
+    use cloakroom_session::{KeyRing, Timestamp};
+    use http::{HeaderValue, Method, Uri};
+
+    use super::*;
+    use crate::telemetry::record::{RequestId, SessionEvent};
+
+    fn shared() -> Arc<Shared> {
+        let address = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let config = cloakroom_config::Config::single_pool(vec![address(1)], vec![address(2)]);
+        let keys = KeyRing::parse(&KeyRing::generate(&[1; 64], Timestamp::from_millis(1))).unwrap();
+        Arc::new(Shared::new(config, keys, None, 1))
+    }
+
+    fn record() -> RequestRecord {
+        RequestRecord {
+            started: Instant::now(),
+            started_at: Timestamp::from_millis(3_723_004),
+            client: [192, 0, 2, 7].into(),
+            method: Method::GET,
+            uri: Uri::from_static("/cart?ticket=secret"),
+            host: Some(HeaderValue::from_static("shop.test")),
+            request_id: RequestId::Own(7),
+            route: Some(0),
+            place: Some(Place { pool: 0, slot: 0 }),
+            status: 200,
+            refused_as: None,
+            session: SessionEvent::Found,
+            tries: 2,
+            body_bytes: 100,
+            upstream: Some(Duration::from_micros(900)),
+            is_truncated: false,
+        }
+    }
+
+    /// Hands every written text over, and blocks while nobody takes it.
+    struct Sink(Sender<Vec<u8>>, Option<Receiver<()>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(gate) = &self.1 {
+                let _ = gate.recv();
+            }
+            let _ = self.0.send(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(format: LogFormat) -> String {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let log = AccessLog::start(format, shared(), Box::new(Sink(sender, None))).unwrap();
+        let mut buffer = log.buffer();
+        buffer.push(&record(), Duration::from_micros(1234));
+        drop(buffer);
+        log.finish();
+        String::from_utf8(receiver.iter().flatten().collect()).unwrap()
+    }
+
+    /// A token in a query that reaches the log signs in whoever reads it.
+    #[test]
+    fn a_line_tells_the_request_and_not_its_query() {
+        let json: serde_json::Value = serde_json::from_str(&written(LogFormat::Json)).unwrap();
+        assert_eq!(json["path"], "/cart");
+        assert_eq!(json["instance"], "default/1");
+        assert_eq!(json["duration_us"], 1234);
+        let human = written(LogFormat::Human { colour: false });
+        assert_eq!(human, "01:02:03.004 200     1.2 ms  GET shop.test/cart  default/1  session found  2 tries\n");
+    }
+
+    /// A terminal that is held, or a pipe that nobody reads, must cost log lines and never a request.
+    #[test]
+    fn a_sink_that_blocks_drops_records_and_counts_them() {
+        let (sender, _receiver) = std::sync::mpsc::channel();
+        let (_held, gate) = std::sync::mpsc::channel();
+        let log = AccessLog::start(LogFormat::Json, shared(), Box::new(Sink(sender, Some(gate)))).unwrap();
+        let mut buffer = log.buffer();
+        let pushed = BATCH_RECORDS * (BATCHES_WAITING_MAX + 20);
+        for _ in 0..pushed {
+            buffer.push(&record(), Duration::ZERO);
+        }
+        // One batch is with the writer, a queue full of them waits, the rest is gone.
+        let dropped = usize::try_from(log.dropped().load(Ordering::Relaxed)).unwrap();
+        assert!((BATCH_RECORDS * 18..=BATCH_RECORDS * 20).contains(&dropped), "{dropped}");
+    }
 }

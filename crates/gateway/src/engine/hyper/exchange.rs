@@ -154,6 +154,7 @@ impl HyperExchange {
                     // Ends when the upgraded connection is handed over.
                     tokio::task::spawn_local(driver);
                 }
+                completion.begin_tunnel();
                 tokio::task::spawn_local(tunnel(client_upgrade, instance_upgrade, completion));
                 return Response::from_parts(parts, ResponseBody::Own { bytes: None, completion: None });
             }
