@@ -9,19 +9,26 @@ use crate::error::{ConfigError, ConfigErrors, Span};
 /// Narrower than this, wrapped text is harder to read than text that runs over.
 const WIDTH_MIN: usize = 40;
 
+/// Errors that are shown with their source line; each costs a look through the whole file. The rest get a line each.
+const WHOLE_MAX: usize = 100;
+
 /// Renders every error, then one closing line.
 pub(crate) fn render(errors: &ConfigErrors, colour: bool, width: usize) -> String {
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(width.max(WIDTH_MIN));
     let source = NamedSource::new(errors.file(), errors.source_shared());
     let mut rendered = String::new();
-    for error in errors.errors() {
+    let (shown_whole, rest) = errors.errors().split_at(errors.errors().len().min(WHOLE_MAX));
+    for error in shown_whole {
         let view = View { error, text: errors.source_text(), source: &source };
         // A `String` takes everything that is written to it; were the handler itself to fail, the compact form stands in.
         if handler.render_report(&mut rendered, &view).is_err() {
             rendered.push_str(&error.to_string());
         }
         rendered.push('\n');
+    }
+    for error in rest {
+        rendered.push_str(&format!("{error}\n"));
     }
     let count = errors.errors().len();
     let noun = if count == 1 { "error" } else { "errors" };

@@ -92,14 +92,20 @@ fn lines_of_broken_tables(text: &str, broken_lines: &[usize]) -> Vec<usize> {
         .collect()
 }
 
-/// Blanks credentials that a message would quote from a value that stands under the wrong key.
+/// Blanks credentials that a message would quote from a value that stands under the wrong key, or is used as one.
 fn blank_message(finding: &mut Finding) {
+    let blank = |texts: &mut [&mut String]| texts.iter_mut().for_each(|text| **text = blank_urls(text));
     match &mut finding.kind {
-        ErrorKind::UnknownKey { key, .. } => *key = blank_urls(key),
-        ErrorKind::BadValue { reason, .. } | ErrorKind::Conflict { reason } => *reason = blank_urls(reason),
-        ErrorKind::Duplicate { what } | ErrorKind::NotInThisVersion { what } => *what = blank_urls(what),
-        ErrorKind::UnknownPool { name } => *name = blank_urls(name),
-        _ => {}
+        ErrorKind::UnknownKey { key, table } => blank(&mut [key, table]),
+        ErrorKind::BadValue { key, reason } => blank(&mut [key, reason]),
+        ErrorKind::OutOfBounds { key, minimum, maximum, found } => blank(&mut [key, minimum, maximum, found]),
+        ErrorKind::Syntax { message: text }
+        | ErrorKind::WrongType { key: text, .. }
+        | ErrorKind::Missing { table: text, .. }
+        | ErrorKind::Conflict { reason: text }
+        | ErrorKind::Duplicate { what: text }
+        | ErrorKind::NotInThisVersion { what: text }
+        | ErrorKind::UnknownPool { name: text } => blank(&mut [text]),
     }
     finding.help = finding.help.take().map(|help| blank_urls(&help));
 }

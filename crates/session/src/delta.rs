@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Longest field name, in bytes.
@@ -182,12 +182,13 @@ impl<'de> serde::Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = map.next_entry::<String, &'de RawValue>()? {
+                while members.len() <= PATCH_MEMBERS_MAX
+                    && let Some(member) = map.next_entry::<String, &'de RawValue>()?
+                {
                     members.push(member);
-                    if members.len() > PATCH_MEMBERS_MAX {
-                        break;
-                    }
                 }
+                // One too many is enough to refuse the patch; the rest is read over, so that the error is the right one.
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(Members(members))
             }
         }
@@ -250,7 +251,7 @@ mod tests {
     #[test]
     fn bad_patches_are_refused_whole() {
         let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(33), "]".repeat(33));
-        let many = format!("{{{}}}", (0..1025).map(|n| format!("\"f{n}\":1")).collect::<Vec<_>>().join(","));
+        let many = format!("{{{}}}", (0..1030).map(|n| format!("\"f{n}\":1")).collect::<Vec<_>>().join(","));
         let cases = [
             ("", DeltaError::Syntax { column: 0 }),
             ("[]", DeltaError::Syntax { column: 0 }),

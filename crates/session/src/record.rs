@@ -193,7 +193,7 @@ impl Record {
         if bytes > payload_bytes_max && bytes > self.payload_bytes() {
             return Err(PayloadTooLarge { bytes, bytes_max: payload_bytes_max, largest: next.largest_fields(3) });
         }
-        next.revision += 1;
+        next.revision = next.revision.saturating_add(1);
         next.last_seen_at = next.last_seen_at.max(now);
         Ok(next)
     }
@@ -257,8 +257,10 @@ impl Record {
         }
         let mut reader = Reader { bytes, offset: 0 };
         let format = reader.byte()?;
-        if format > FORMAT {
-            return Err(RecordError::NewerFormat { found: format });
+        match format {
+            FORMAT => {}
+            0 => return Err(RecordError::Malformed { tag: 0 }),
+            found => return Err(RecordError::NewerFormat { found }),
         }
         let mut numbers = [None; 9];
         let (mut principal, mut fields) = (None, BTreeMap::new());

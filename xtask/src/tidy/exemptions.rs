@@ -31,6 +31,7 @@ pub(super) const EXEMPTIONS: &[Exemption] = &[
     Exemption { rule: Rule::MachinePaths, path: "xtask/src/tidy/machine.rs", reason: SPELLS_ITS_OWN_RULE },
     Exemption { rule: Rule::Registries, path: "xtask/src/tidy/machine.rs", reason: SPELLS_ITS_OWN_RULE },
     Exemption { rule: Rule::Registries, path: "Cargo.lock", reason: "cargo writes it" },
+    Exemption { rule: Rule::Registries, path: "fuzz/Cargo.lock", reason: "cargo writes it" },
 ];
 
 /// Drops the violations that are exempted and adds the exemptions that matched none.

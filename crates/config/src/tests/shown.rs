@@ -95,3 +95,22 @@ proptest! {
         exercise(&text.join("\n"));
     }
 }
+
+/// A store URL that was pasted where a pool's name belongs would show its password in every message about the pool.
+#[test]
+fn a_credential_used_as_a_name_is_blanked() {
+    let text = "[pools.\"redis://user:hunter2@host\"]\n";
+    let errors = Config::parse(text, "gateway.toml").unwrap_err();
+    let shown = format!("{errors} {errors:?} {}", errors.render(false, 80));
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+/// Each error with its source line costs a look through the file: thousands of them would take minutes.
+#[test]
+fn thousands_of_errors_are_all_told_and_the_first_ones_shown() {
+    let text: String = (0..2000).map(|number| format!("key{number} = 1\n")).collect();
+    let errors = Config::parse(&text, "gateway.toml").unwrap_err();
+    let rendered = errors.render(false, 80);
+    assert!(rendered.contains("unknown key `key0`") && rendered.contains("unknown key `key1999`"));
+    assert_eq!(rendered.matches('╰').count(), 100);
+}

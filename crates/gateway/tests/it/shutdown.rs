@@ -45,7 +45,9 @@ fn requests_in_flight_finish_and_nobody_else_comes_in() {
     idle.expect_closed();
     let deadline = Instant::now() + PATIENCE;
     while let Ok(mut late) = TcpStream::connect(address).map(|socket| Wire::new(socket, None)) {
-        // Accepted in the last moment, if at all, and closed again.
+        // Accepted in the last moment, if at all, and closed again. Some systems lose a connection whose handshake ends as
+        // the listener closes; its client learns of it when it sends.
+        let _ = late.try_write("GET /late");
         assert!(late.rest().0.is_empty());
         assert!(Instant::now() < deadline, "new connections are still accepted");
     }
