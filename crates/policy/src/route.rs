@@ -41,11 +41,13 @@ pub struct RouteTable<Id> {
 struct Paths<Id> {
     exact: HashMap<String, Id>,
     prefixes: HashMap<String, Id>,
+    /// The empty prefix, apart from the others: most tables hold nothing else, and need no hash then.
+    every: Option<Id>,
 }
 
 impl<Id: Copy> Paths<Id> {
     fn new() -> Self {
-        Self { exact: HashMap::new(), prefixes: HashMap::new() }
+        Self { exact: HashMap::new(), prefixes: HashMap::new(), every: None }
     }
 
     fn find(&self, path: &str) -> Option<Id> {
@@ -55,15 +57,15 @@ impl<Id: Copy> Paths<Id> {
             return Some(*id);
         }
         if self.prefixes.is_empty() {
-            return None;
+            return self.every;
         }
         let mut end = nth_slash(path, SEGMENTS_MAX).unwrap_or(path.len());
         loop {
+            if end == 0 {
+                return self.every;
+            }
             if let Some(id) = self.prefixes.get(&path[..end]) {
                 return Some(*id);
-            }
-            if end == 0 {
-                return None;
             }
             end = path[..end].rfind('/').unwrap_or(0);
         }
@@ -82,6 +84,7 @@ impl<Id: Copy> RouteTable<Id> {
             };
             match path {
                 PathPattern::Exact(path) => paths.exact.entry(path).or_insert(id),
+                PathPattern::Prefix(path) if path.is_empty() => paths.every.get_or_insert(id),
                 PathPattern::Prefix(path) => paths.prefixes.entry(path).or_insert(id),
             };
         }
