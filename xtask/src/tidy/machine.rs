@@ -80,7 +80,7 @@ mod tests {
     /// A test that writes to a fixed temporary path fails for the second user of a machine.
     #[test]
     fn paths_of_one_machine_are_found() {
-        let text = "keys = \"/home/ann/keys\"\ncd /work/main\nPath::new(\"/tmp/x\")\nfile:///Users/b/c\n`/root/.ssh`\n";
+        let text = "keys = \"/home/ann/keys\"\ncd /work/tree\nPath::new(\"/tmp/x\")\nfile:///Users/b/c\n`/root/.ssh`\n";
         assert_eq!(lines(paths(&Tree::of(&[("a.md", text)]))), [1, 2, 3, 4, 5]);
     }
 
