@@ -143,11 +143,9 @@ impl HyperExchange {
         let is_switching = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         let driver = lease.connection().filter(|_| is_switching).and_then(|connection| connection.take_driver());
         completion.hold_connection(lease);
-        let upgrade = self.client_upgrade.take();
-        if let Some(client_upgrade) = upgrade {
-            let accepted = is_switching;
-            gate.answer_upgrade(accepted);
-            if accepted {
+        if let Some(client_upgrade) = self.client_upgrade.take() {
+            gate.answer_upgrade(is_switching);
+            if is_switching {
                 let instance_upgrade = hyper::upgrade::on(&mut answer);
                 let (parts, _) = answer.into_parts();
                 if let Some(driver) = driver {
